@@ -1,0 +1,1 @@
+"""Git's protocols, spoken once for all transports: fetch, push and archive over byte streams."""

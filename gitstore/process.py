@@ -1,0 +1,237 @@
+"""The one place that starts ``git``: safe arguments, an environment from scratch, limits, an end.
+
+A child runs in its own session, under ``prlimit``, and its whole process group is killed when the
+block that started it is left, however that happens. User text never reaches argv: callers pass
+constants and object ids, and ref names only on standard input.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import enum
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+
+from gitstore.errors import GitFailed, GitTimedOut
+from gitstore.settings import GitStoreSettings
+
+PIPE_READ_BYTES = 256 * 1024
+STDERR_TAIL_BYTES = 64 * 1024
+_FALLBACK_PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+class Size(enum.Enum):
+    """Which queue a child waits in, so that clones do not starve the short ones."""
+
+    SMALL = "small"
+    LARGE = "large"
+
+
+class GitNotFound(RuntimeError):
+    """No ``git`` or no ``prlimit`` on PATH."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Completed:
+    returncode: int
+    stdout: bytes
+    stderr: str
+
+
+class GitChild:
+    """A running git. ``stderr`` is a stream only if asked for; else it is kept for the log."""
+
+    def __init__(self, command: str, process: asyncio.subprocess.Process) -> None:
+        self.command = command
+        self.process = process
+        self.timed_out = False
+        self._tail = bytearray()
+
+    @property
+    def stdin(self) -> asyncio.StreamWriter:
+        assert self.process.stdin is not None
+        return self.process.stdin
+
+    @property
+    def stdout(self) -> asyncio.StreamReader:
+        assert self.process.stdout is not None
+        return self.process.stdout
+
+    @property
+    def stderr(self) -> asyncio.StreamReader:
+        assert self.process.stderr is not None
+        return self.process.stderr
+
+    @property
+    def stderr_tail(self) -> str:
+        return self._tail.decode("utf-8", "replace")
+
+    def keep_stderr(self, data: bytes) -> None:
+        self._tail += data
+        del self._tail[:-STDERR_TAIL_BYTES]
+
+    async def wait(self) -> int:
+        """The exit status. Read standard output to its end first."""
+        return await self.process.wait()
+
+    def failure(self) -> GitFailed:
+        kind = GitTimedOut if self.timed_out else GitFailed
+        return kind(self.command, self.process.returncode or 0, self.stderr_tail)
+
+    def kill_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+
+class GitProcesses:
+    """Starts git children for one event loop. Raises GitNotFound at once when git is missing."""
+
+    def __init__(self, settings: GitStoreSettings) -> None:
+        git, prlimit = shutil.which("git"), shutil.which("prlimit")
+        if git is None:
+            raise GitNotFound("git is not installed; install the package git")
+        if prlimit is None:
+            raise GitNotFound("prlimit is not installed; install the package util-linux")
+        self._git = git
+        self._prlimit = [
+            prlimit,
+            f"--data={settings.git_data_bytes}",
+            f"--cpu={settings.git_cpu_seconds}",
+            "--core=0",
+            "--",
+        ]
+        self._wall_seconds = settings.git_wall_seconds
+        self.threads = settings.git_threads
+        self._slots = {
+            Size.SMALL: asyncio.Semaphore(settings.git_small_children),
+            Size.LARGE: asyncio.Semaphore(settings.git_large_children),
+        }
+
+    def environment(self, git_dir: Path | None, protocol: int | None) -> dict[str, str]:
+        """What a child sees: nothing of ours, no configuration but the repository's own."""
+        environment = {
+            "PATH": f"{Path(self._git).parent}:{_FALLBACK_PATH}",
+            "LC_ALL": "C.UTF-8",
+            "HOME": "/nonexistent",
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_CONFIG_GLOBAL": "/dev/null",
+            "GIT_ATTR_NOSYSTEM": "1",
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_ALLOW_PROTOCOL": "none",
+            "GIT_NO_REPLACE_OBJECTS": "1",
+            "GIT_OPTIONAL_LOCKS": "0",
+            "GIT_ADVICE": "0",
+        }
+        if git_dir is not None:
+            environment["GIT_DIR"] = str(git_dir)
+        if protocol:
+            environment["GIT_PROTOCOL"] = f"version={protocol}"
+        return environment
+
+    @contextlib.asynccontextmanager
+    async def start(
+        self,
+        args: Sequence[str],
+        *,
+        git_dir: Path | None = None,
+        stdin: bool = True,
+        read_stderr: bool = False,
+        protocol: int | None = None,
+        environment: Mapping[str, str] | None = None,
+        size: Size = Size.SMALL,
+        wall_seconds: float | None = None,
+    ) -> AsyncIterator[GitChild]:
+        """Run git for the length of the block; its process group is dead when the block is left."""
+        command = next(arg for arg in args if not arg.startswith("-") and "=" not in arg)
+        async with self._slots[size]:
+            process = await asyncio.create_subprocess_exec(
+                *self._prlimit,
+                self._git,
+                *args,
+                stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=self.environment(git_dir, protocol) | dict(environment or {}),
+                cwd="/",
+                limit=PIPE_READ_BYTES,
+                start_new_session=True,
+            )
+            child = GitChild(command, process)
+            collector = None if read_stderr else asyncio.create_task(_collect_stderr(child))
+            watchdog = asyncio.get_running_loop().call_later(
+                wall_seconds or self._wall_seconds, _time_out, child
+            )
+            try:
+                yield child
+            finally:
+                watchdog.cancel()
+                child.kill_group()
+                # Shielded: a cancelled caller must not leave a zombie or an open pipe behind.
+                await asyncio.shield(_bury(child, collector))
+
+    async def run(
+        self,
+        args: Sequence[str],
+        *,
+        git_dir: Path | None = None,
+        stdin: bytes | None = None,
+        environment: Mapping[str, str] | None = None,
+        size: Size = Size.SMALL,
+        accept: Sequence[int] = (0,),
+    ) -> Completed:
+        """Run git to its end. For answers that fit in memory. Raises GitFailed, GitTimedOut."""
+        async with self.start(
+            args, git_dir=git_dir, stdin=stdin is not None, environment=environment, size=size
+        ) as child:
+            feeder = None
+            if stdin is not None:
+                feeder = asyncio.create_task(_feed(child, stdin))
+            try:
+                stdout = await child.stdout.read()
+                returncode = await child.wait()
+            finally:
+                if feeder is not None:
+                    feeder.cancel()
+        if returncode not in accept:
+            raise child.failure()
+        return Completed(returncode, stdout, child.stderr_tail)
+
+    async def version(self) -> tuple[int, ...]:
+        """Git's version as numbers, for instance (2, 39, 5)."""
+        completed = await self.run(["version"])
+        words = completed.stdout.decode().split()
+        return tuple(int(part) for part in words[2].split(".")[:3] if part.isdigit())
+
+
+def _time_out(child: GitChild) -> None:
+    child.timed_out = True
+    child.kill_group()
+
+
+async def _feed(child: GitChild, data: bytes) -> None:
+    with contextlib.suppress(ConnectionError):
+        child.stdin.write(data)
+        await child.stdin.drain()
+    child.stdin.close()
+
+
+async def _collect_stderr(child: GitChild) -> None:
+    while data := await child.stderr.read(PIPE_READ_BYTES):
+        child.keep_stderr(data)
+
+
+async def _bury(child: GitChild, collector: asyncio.Task[None] | None) -> None:
+    if child.process.stdin is not None:
+        child.process.stdin.close()
+    # asyncio may report the end only once the pipes are closed, and a paused pipe never closes.
+    while await child.stdout.read(PIPE_READ_BYTES):
+        pass
+    if collector is not None:
+        await collector
+    else:
+        while await child.stderr.read(PIPE_READ_BYTES):
+            pass
+    await child.process.wait()

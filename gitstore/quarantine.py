@@ -1,0 +1,295 @@
+"""Where a push's objects stay until they are committed: a folder of their own, invisible to all.
+
+The repository's own objects are reachable from it as an alternate; nothing leads the other way.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from gitstore.cache import CachedRepository
+from gitstore.directory import HeldDirectory
+from gitstore.errors import MissingObjects, PackRejected
+from gitstore.identifiers import new_ulid
+from gitstore.manifest import BRANCHES, INDEX_SUFFIX, TAGS
+from gitstore.process import PIPE_READ_BYTES, GitChild, GitProcesses, Size
+from gitstore.settings import GitStoreSettings
+
+# A folder this young may not be locked yet by the push that makes it.
+_SWEEP_AGE_SECONDS = 60
+# Old projects carry these harmless faults in their history; git's own repository does.
+TOLERATED_FAULTS = "badTimezone=ignore,missingSpaceBeforeDate=ignore,zeroPaddedFilemode=ignore"
+_FATAL_LINES = 3
+
+
+class PackSource(Protocol):
+    """Where the pack's bytes come from; ``read`` returns nothing at the end of the input."""
+
+    async def read(self, limit: int) -> bytes: ...
+
+
+Progress = Callable[[bytes], Awaitable[None]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ReceivedPack:
+    """An indexed pack in the quarantine. ``self_contained``: it needs no object from outside."""
+
+    name: str
+    folder: Path
+    object_count: int
+    self_contained: bool
+
+    @property
+    def stem(self) -> str:
+        return f"pack-{self.name}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ObjectDescription:
+    """What an id stands for; ``peeled_*`` is what it finally points to if it is a tag."""
+
+    type: str
+    peeled_oid: str | None
+    peeled_type: str
+
+
+class Quarantine:
+    """Made by ``open_quarantine``; used by one push."""
+
+    def __init__(
+        self,
+        path: Path,
+        repository: CachedRepository,
+        processes: GitProcesses,
+        settings: GitStoreSettings,
+    ) -> None:
+        self.path = path
+        self.repository = repository
+        self._processes = processes
+        self._settings = settings
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "GIT_OBJECT_DIRECTORY": str(self.path / "objects"),
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(self.repository.objects),
+        }
+
+    async def receive_pack(
+        self, source: PackSource, *, progress: Progress | None, input_ended: Callable[[], None]
+    ) -> ReceivedPack | None:
+        """Index and check a pack, streaming. None for a pack without objects.
+
+        ``progress`` gets git's progress text; ``input_ended`` is called once the whole pack was
+        read. Raises PackRejected with git's own reason, GitTimedOut.
+        """
+        empty = not (self.repository.path / "objects/pack").exists() or not any(
+            name.endswith(INDEX_SUFFIX)
+            for name in os.listdir(self.repository.path / "objects/pack")
+        )
+        args = [
+            *("-c", f"pack.threads={self._settings.git_threads}"),
+            "index-pack",
+            "--stdin",
+            "--fix-thin",
+            f"--strict={TOLERATED_FAULTS}",
+            "--report-end-of-input",
+            f"--max-input-size={self._settings.push_max_bytes}",
+            *(["--check-self-contained-and-connected"] if empty else []),
+            *(["--show-resolving-progress", "-v"] if progress else []),
+        ]
+        async with self._processes.start(
+            args,
+            git_dir=self.repository.path,
+            environment=self.environment,
+            read_stderr=True,
+            size=Size.LARGE,
+        ) as child:
+            pump = asyncio.create_task(_pump(source, child))
+            report = asyncio.create_task(_relay_stderr(child, progress, input_ended))
+            try:
+                # A failing source (the client is gone) must end the child, not wait for it.
+                await asyncio.wait({pump, report}, return_when=asyncio.FIRST_EXCEPTION)
+                if pump.done() and pump.exception() is not None:
+                    await pump
+                await report
+                output = await child.stdout.read()
+                returncode = await child.wait()
+            finally:
+                for task in (pump, report):
+                    task.cancel()
+                await asyncio.gather(pump, report, return_exceptions=True)
+        if child.timed_out:
+            raise PackRejected("the pack took too long to check")
+        if returncode not in (0, 1) or not output.startswith((b"pack\t", b"keep\t")):
+            raise PackRejected(self._reason(child.stderr_tail))
+        name = output.split(b"\t", 1)[1].strip().decode()
+        count = _object_count(self._pack_folder / f"pack-{name}{INDEX_SUFFIX}", len(name) // 2)
+        if count == 0:
+            return None
+        return ReceivedPack(
+            name=name,
+            folder=self._pack_folder,
+            object_count=count,
+            self_contained=empty and returncode == 0,
+        )
+
+    @property
+    def _pack_folder(self) -> Path:
+        return self.path / "objects" / "pack"
+
+    def _reason(self, stderr: str) -> str:
+        lines = [
+            line.split(": ", 1)[1]
+            for line in stderr.replace("\r", "\n").split("\n")
+            if line.startswith(("fatal: ", "error: "))
+        ]
+        if any("exceeds maximum allowed size" in line for line in lines):
+            limit = self._settings.push_max_bytes
+            return f"the pack is larger than the {limit} bytes that one push may send"
+        text = "; ".join(lines[:_FATAL_LINES]).replace(str(self.path), "")
+        text = text.replace(str(self.repository.path), "")
+        if "out of memory" in text:
+            return "the pack needs more memory than a push may use"
+        return text or "the pack could not be read"
+
+    async def check_connected(self, tips: Sequence[str], known: Sequence[str]) -> None:
+        """Every object that ``tips`` reach must be here, given that all that ``known`` reach are.
+
+        ``known`` are values of refs in the repository. Raises MissingObjects.
+        """
+        stdin = "".join(f"{oid}\n" for oid in tips) + "".join(f"^{oid}\n" for oid in known)
+        completed = await self._processes.run(
+            # Without the commit-graph: a stale one hides a missing commit.
+            ["-c", "core.commitGraph=false", "rev-list", "--objects", "--stdin", "--quiet"],
+            git_dir=self.repository.path,
+            stdin=stdin.encode(),
+            environment=self.environment,
+            accept=(0, 128, 1),
+        )
+        if completed.returncode != 0:
+            raise MissingObjects("the pack lacks objects that the pushed refs need")
+
+    async def describe(self, oids: Sequence[str]) -> dict[str, ObjectDescription]:
+        """Types of objects, peeled. Missing ones are left out."""
+        stdin = "".join(f"{oid}\n{oid}^{{}}\n" for oid in oids)
+        completed = await self._processes.run(
+            ["cat-file", "--batch-check=%(objectname) %(objecttype)"],
+            git_dir=self.repository.path,
+            stdin=stdin.encode(),
+            environment=self.environment,
+        )
+        lines = completed.stdout.decode().splitlines()
+        found: dict[str, ObjectDescription] = {}
+        for oid, itself, peeled in zip(oids, lines[::2], lines[1::2], strict=True):
+            if itself.endswith(" missing") or peeled.endswith(" missing"):
+                continue
+            kind = itself.split(" ")[1]
+            peeled_oid, peeled_kind = peeled.split(" ")
+            found[oid] = ObjectDescription(
+                type=kind,
+                peeled_oid=peeled_oid if kind == "tag" else None,
+                peeled_type=peeled_kind,
+            )
+        return found
+
+    async def is_ancestor(self, old: str, new: str) -> bool:
+        """Whether moving a ref from ``old`` to ``new`` drops no commit."""
+        completed = await self._processes.run(
+            ["merge-base", "--is-ancestor", "--end-of-options", old, new],
+            git_dir=self.repository.path,
+            environment=self.environment,
+            accept=(0, 1, 128),
+        )
+        return completed.returncode == 0
+
+
+def exclusions(repository: CachedRepository, touched: Mapping[str, str | None]) -> list[str]:
+    """Ids whose history needs no check: branches, tags, and what the touched refs point to now."""
+    return sorted(
+        {
+            ref.oid
+            for ref in repository.packed_refs()
+            if ref.name.startswith((BRANCHES, TAGS)) or ref.name in touched
+        }
+    )
+
+
+async def _pump(source: PackSource, child: GitChild) -> None:
+    """Hand the pack to index-pack, which finds its end by itself and then closes its input."""
+    while data := await source.read(PIPE_READ_BYTES):
+        # Only the pipe's own breaking is git's end of input; a source that fails is a lost client.
+        try:
+            child.stdin.write(data)
+            await child.stdin.drain()
+        except (BrokenPipeError, ConnectionResetError):
+            return
+    child.stdin.close()
+
+
+async def _relay_stderr(
+    child: GitChild, progress: Progress | None, input_ended: Callable[[], None]
+) -> None:
+    """Pass progress on, keep errors. A NUL byte says that the whole pack was read."""
+    while data := await child.stderr.read(PIPE_READ_BYTES):
+        if b"\0" in data:
+            input_ended()
+            data = data.replace(b"\0", b"")
+        child.keep_stderr(data)
+        if progress is not None and not data.lstrip().startswith((b"fatal:", b"error:")):
+            await progress(data)
+
+
+def _object_count(index: Path, oid_bytes: int) -> int:
+    """The number of objects of a pack, from its version 2 index (git's gitformat-pack)."""
+    with index.open("rb") as file:
+        file.seek(8 + 255 * 4)
+        return int.from_bytes(file.read(4), "big")
+
+
+@contextlib.asynccontextmanager
+async def open_quarantine(
+    root: Path,
+    repository: CachedRepository,
+    processes: GitProcesses,
+    settings: GitStoreSettings,
+) -> AsyncIterator[Quarantine]:
+    """A fresh folder, locked while in use and removed at the end; a crash leaves it to the sweep."""
+    path = root / "quarantine" / new_ulid()
+    (path / "objects" / "pack").mkdir(parents=True, mode=0o700)
+    directory = HeldDirectory(path)
+    try:
+        async with directory.locked("use.lock", exclusive=True):
+            yield Quarantine(path, repository, processes, settings)
+    finally:
+        directory.close()
+        await asyncio.shield(asyncio.to_thread(shutil.rmtree, path, ignore_errors=True))
+
+
+def sweep_quarantines(root: Path) -> int:
+    """Remove the folders whose process died. Returns how many."""
+    swept = 0
+    folder = root / "quarantine"
+    for path in folder.iterdir() if folder.is_dir() else ():
+        try:
+            directory = HeldDirectory(path)
+        except FileNotFoundError:
+            continue
+        try:
+            age = time.time() - os.fstat(directory.fd).st_mtime
+            with directory.locked_now("use.lock") as free:
+                if free and age > _SWEEP_AGE_SECONDS:
+                    shutil.rmtree(path, ignore_errors=True)
+                    swept += 1
+        except OSError:
+            continue
+        finally:
+            directory.close()
+    return swept

@@ -1,0 +1,41 @@
+"""The settings of repositories and git children; joined into one class by the application."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+MIB = 1024 * 1024
+GIB = 1024 * MIB
+
+
+class GitStoreSettings(BaseModel):
+    """Flat names: ``cache_dir`` is read from ``OCH_CACHE_DIR``, and so on."""
+
+    cache_dir: Path = Field(
+        default=Path("data/cache"),
+        description="Local copies of repositories; everything in it can be deleted at any moment.",
+    )
+    cache_max_bytes: int = Field(
+        default=20 * GIB, ge=0, description="Least recently used copies go beyond this size."
+    )
+    push_max_bytes: int = Field(
+        default=4 * GIB, ge=1, description="Largest pack that one push may send."
+    )
+    push_max_refs: int = Field(
+        default=50_000, ge=1, description="Most refs that one push may change."
+    )
+    upload_intent_seconds: int = Field(
+        default=24 * 3600, ge=60, description="An upload unfinished for this long is swept."
+    )
+    git_data_bytes: int = Field(
+        default=2 * GIB, ge=64 * MIB, description="Heap of one git child (RLIMIT_DATA)."
+    )
+    git_cpu_seconds: int = Field(default=3600, ge=1, description="CPU time of one git child.")
+    git_wall_seconds: int = Field(default=3600, ge=1, description="Wall clock of one git child.")
+    git_threads: int = Field(default=2, ge=1, description="Threads of one index-pack or packing.")
+    git_small_children: int = Field(
+        default=32, ge=1, description="How many short git children run at once."
+    )
+    git_large_children: int = Field(
+        default=8, ge=1, description="How many clones and incoming packs run at once."
+    )

@@ -1,0 +1,57 @@
+"""The way into ``gitstore``: read a repository, change it, forget it."""
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gitstore import manifest
+from gitstore.cache import CachedRepository, RepositoryCache
+from gitstore.manifest import RefRow
+from gitstore.process import GitProcesses
+from gitstore.quarantine import open_quarantine
+from gitstore.settings import GitStoreSettings
+from gitstore.transactions import GitTransaction
+from models.database import Database
+from storage_adapters.base import ObjectStore
+
+
+class GitStore:
+    """Built once per process. Methods may be called concurrently."""
+
+    def __init__(self, database: Database, store: ObjectStore, settings: GitStoreSettings) -> None:
+        self._database = database
+        self._store = store
+        self.settings = settings
+        self.processes = GitProcesses(settings)
+        self.cache = RepositoryCache(database, store, settings)
+
+    @contextlib.asynccontextmanager
+    async def open(self, repository_id: int) -> AsyncIterator[CachedRepository]:
+        """A local copy as new as the database, for the length of the block.
+
+        Raises RepositoryGone, RepositoryUnreadable, StorageUnavailable, DatabaseUnavailable.
+        """
+        async with self.cache.open(repository_id) as repository:
+            yield repository
+
+    @contextlib.asynccontextmanager
+    async def begin(self, repository_id: int) -> AsyncIterator[GitTransaction]:
+        """A place to put new objects, and the means to commit them. Raises as ``open``."""
+        async with (
+            self.cache.open(repository_id) as repository,
+            open_quarantine(
+                self.cache.root, repository, self.processes, self.settings
+            ) as quarantine,
+        ):
+            yield GitTransaction(self.cache, self._database, self._store, quarantine)
+
+    async def list_refs(
+        self, session: AsyncSession, repository_id: int, prefixes: Sequence[str] = ()
+    ) -> list[RefRow]:
+        """Live refs that begin with any of the prefixes (all for none), in bytewise order."""
+        return await manifest.list_refs(session, repository_id, prefixes)
+
+    async def head(self, session: AsyncSession, repository_id: int) -> str:
+        """The full name of the default branch, which need not exist. Raises RepositoryGone."""
+        return (await manifest.read_state(session, repository_id)).head

@@ -1,0 +1,39 @@
+"""SQL rows: tables, their query functions, and the engine that runs them. No rules, no permissions."""
+
+from models.access_token import AccessToken, AccessTokenRepository
+from models.base import Base
+from models.collaborator import Collaborator
+from models.email_address import EmailAddress
+from models.event import Event
+from models.git_pack import GitPack
+from models.git_ref import GitRef
+from models.owner import LoginRedirect, Owner, OwnerKind
+from models.pack_upload import PackUpload
+from models.push import Push, RefChange
+from models.repository import Repository, RepositoryRedirect, Visibility
+from models.session import Session
+from models.ssh_key import SSHKey
+from models.user import User
+
+__all__ = [
+    "AccessToken",
+    "AccessTokenRepository",
+    "Base",
+    "Collaborator",
+    "EmailAddress",
+    "Event",
+    "GitPack",
+    "GitRef",
+    "LoginRedirect",
+    "Owner",
+    "OwnerKind",
+    "PackUpload",
+    "Push",
+    "RefChange",
+    "Repository",
+    "RepositoryRedirect",
+    "SSHKey",
+    "Session",
+    "User",
+    "Visibility",
+]

@@ -1,0 +1,1 @@
+"""Business rules, permissions, events and jobs: what every door has in common."""

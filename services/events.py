@@ -1,0 +1,74 @@
+"""What happened, as frozen dataclasses of ids. ``Transaction.emit`` writes them to the events table.
+
+The row and what it describes commit together (K4); consumers see an event at least once.
+"""
+
+import dataclasses
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DomainEvent:
+    """Base of all events. The class name is the stored name; fields are ids and plain values."""
+
+    @property
+    def name(self) -> str:
+        return type(self).__name__
+
+    @property
+    def repository_id_or_none(self) -> int | None:
+        return getattr(self, "repository_id", None)
+
+    def payload(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class UserCreated(DomainEvent):
+    user_id: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RepositoryCreated(DomainEvent):
+    repository_id: int
+    owner_id: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RepositoryUpdated(DomainEvent):
+    """``changes`` names the attributes that changed."""
+
+    repository_id: int
+    changes: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RepositoryDeleted(DomainEvent):
+    repository_id: int
+    owner_id: int
+    name_with_owner: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PushReceived(DomainEvent):
+    """One committed push; what it did to each ref stands in ``ref_changes``."""
+
+    repository_id: int
+    push_id: int
+    generation: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CredentialCreated(DomainEvent):
+    """``kind``: session, access_token, ssh_key or deploy_key."""
+
+    kind: str
+    credential_id: int
+    user_id: int | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CredentialRevoked(DomainEvent):
+    kind: str
+    credential_id: int
+    user_id: int | None

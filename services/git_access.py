@@ -1,0 +1,60 @@
+"""Opening a repository for a git door: which repository a path names, and what the actor may do."""
+
+import dataclasses
+import enum
+
+from services import access
+from services.access import Action
+from services.context import OpContext
+from services.errors import NotFound
+
+
+class GitService(enum.Enum):
+    """What the client asked for; the value is git's own name of the command."""
+
+    FETCH = "git-upload-pack"
+    PUSH = "git-receive-pack"
+    ARCHIVE = "git-upload-archive"
+
+
+_ACTION = {
+    GitService.FETCH: Action.REPOSITORY_READ,
+    GitService.PUSH: Action.REPOSITORY_PUSH,
+    GitService.ARCHIVE: Action.REPOSITORY_READ,
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GitRepository:
+    """A repository opened for one request. ``moved_from`` is the old path the client still uses."""
+
+    id: int
+    name_with_owner: str
+    object_format: str
+    moved_from: str | None = None
+
+
+def parse_path(path: str) -> tuple[str, str]:
+    """Owner and name of ``OWNER/NAME``, with or without ``.git`` and slashes around.
+
+    Raises NotFound for anything else, so that a strange path tells nothing either.
+    """
+    parts = path.strip("/").split("/")
+    if len(parts) != 2 or not all(parts):
+        raise NotFound("repository not found")
+    return parts[0], parts[1].removesuffix(".git")
+
+
+async def open_repository(op: OpContext, path: str, service: GitService) -> GitRepository:
+    """Raises NotFound (also when the actor may not read it), Forbidden, FailedPrecondition."""
+    owner, name = parse_path(path)
+    async with op.read() as tx:
+        repository = await access.get_repository(tx, (owner, name), _ACTION[service])
+        name_with_owner = await access.name_with_owner(tx, repository)
+    moved = name_with_owner.lower() != f"{owner}/{name}".lower()
+    return GitRepository(
+        id=repository.id,
+        name_with_owner=name_with_owner,
+        object_format=repository.object_format,
+        moved_from=f"{owner}/{name}" if moved else None,
+    )

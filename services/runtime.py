@@ -1,0 +1,28 @@
+"""The parts a running hub is made of, handed to every operation explicitly."""
+
+import dataclasses
+
+from gitstore.store import GitStore
+from models.database import Database
+from services.bus import EventBus
+from services.jobs import JobQueue
+from services.password_hashing import PasswordHasher
+from services.rate_limits import RateLimiter
+from services.settings import ServiceSettings
+from services.tokens import TokenSigner
+from storage_adapters.base import ObjectStore
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Runtime:
+    """Built once per process by ``opencodehub.wiring``; tests build one with memory parts."""
+
+    settings: ServiceSettings
+    database: Database
+    object_store: ObjectStore
+    git: GitStore
+    bus: EventBus
+    jobs: JobQueue
+    rate_limiter: RateLimiter
+    passwords: PasswordHasher
+    signer: TokenSigner

@@ -1,0 +1,1 @@
+"""Bytes in object stores, behind one protocol."""
