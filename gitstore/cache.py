@@ -136,6 +136,7 @@ class RepositoryCache:
                     # Deleted or evicted under our hands: begin again with a new folder.
                     await stack.aclose()
                     continue
+                directory.touch("use.lock")
                 yield CachedRepository(
                     repository_id=repository_id,
                     path=directory.path,

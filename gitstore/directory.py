@@ -65,6 +65,11 @@ class HeldDirectory:
         finally:
             os.close(fd)
 
+    def touch(self, name: str) -> None:
+        """Set a file's modification time to now; eviction reads it as the time of last use."""
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(name, dir_fd=self.fd)
+
     def unlink(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self.fd)

@@ -1,4 +1,4 @@
-"""Identifiers that sort by time: ULIDs (github.com/ulid/spec), 26 characters of Crockford base 32."""
+"""Identifiers that sort by time: ULIDs (github.com/ulid/spec), 26 characters of base 32."""
 
 import secrets
 import time

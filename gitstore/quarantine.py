@@ -261,7 +261,7 @@ async def open_quarantine(
     processes: GitProcesses,
     settings: GitStoreSettings,
 ) -> AsyncIterator[Quarantine]:
-    """A fresh folder, locked while in use and removed at the end; a crash leaves it to the sweep."""
+    """A fresh folder, locked while in use, removed at the end; a crash leaves it to the sweep."""
     path = root / "quarantine" / new_ulid()
     (path / "objects" / "pack").mkdir(parents=True, mode=0o700)
     directory = HeldDirectory(path)

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gitstore import manifest
 from gitstore.cache import CachedRepository, RepositoryCache
+from gitstore.maintenance import tend_cache
 from gitstore.manifest import RefRow
 from gitstore.process import GitProcesses
 from gitstore.quarantine import open_quarantine
@@ -45,6 +46,10 @@ class GitStore:
             ) as quarantine,
         ):
             yield GitTransaction(self.cache, self._database, self._store, quarantine)
+
+    async def tend_cache(self) -> int:
+        """Keep this machine's cache within its size; every process that serves git calls it."""
+        return await tend_cache(self.cache, self._database, max_bytes=self.settings.cache_max_bytes)
 
     async def list_refs(
         self, session: AsyncSession, repository_id: int, prefixes: Sequence[str] = ()

@@ -5,6 +5,7 @@ then the objects) -> ``apply`` inside the caller's database transaction -> commi
 Before the commit nothing is visible anywhere; after it the change survives this machine.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -17,9 +18,10 @@ from gitstore.identifiers import new_ulid
 from gitstore.manifest import INDEX_SUFFIX, PACK_SUFFIX, REVERSE_INDEX_SUFFIX
 from gitstore.quarantine import Quarantine, ReceivedPack
 from models import GitPack, GitRef, PackUpload, Repository
-from models.database import Database
+from models.database import Database, DatabaseUnavailable
 from models.dialect import starts_with_any
 from storage_adapters.base import ObjectStore
+from storage_adapters.errors import StorageError
 from storage_adapters.keys import pack_stem
 
 _NAMES_PER_QUERY = 200
@@ -107,6 +109,11 @@ class GitTransaction:
             prune_epoch=self.repository.prune_epoch,
         )
 
+    async def discard(self, stored: StoredPack) -> None:
+        """Remove an upload that was not committed. What fails here is left to the sweep."""
+        with contextlib.suppress(StorageError, DatabaseUnavailable):
+            await discard_upload(self._database, self._store, stored.storage_key)
+
     async def adopt(self, pack: StoredPack) -> None:
         """After the commit: keep the pack in the local copy. Never raises for local faults."""
         await self._cache.adopt(self.repository, pack.pack.stem, pack.pack.folder)
@@ -148,6 +155,32 @@ async def apply_updates(
     if pack is not None:
         await _publish_pack(session, repository_id, pack, generation)
     return Applied(generation, changed, rejected)
+
+
+async def discard_upload(database: Database, store: ObjectStore, storage_key: str) -> bool:
+    """Delete an upload nothing refers to: its intent row first, then the objects.
+
+    Whoever deletes the row decides. Returns False when a commit was faster. Raises
+    StorageUnavailable with the row gone: it is put back, so that a later sweep tries again.
+    """
+    async with database.write() as session:
+        intent = await session.get(PackUpload, storage_key)
+        if intent is None:
+            return False
+        repository_id = intent.repository_id
+        gone = await session.execute(
+            delete(PackUpload).where(PackUpload.storage_key == storage_key)
+        )
+        if gone.rowcount != 1:  # type: ignore[attr-defined]
+            return False
+    try:
+        for suffix in SUFFIXES_IN_ORDER:
+            await store.delete(storage_key + suffix)
+    except StorageError:
+        async with database.write() as session:
+            session.add(PackUpload(storage_key=storage_key, repository_id=repository_id))
+        raise
+    return True
 
 
 async def _explain_missing(session: AsyncSession, repository_id: int) -> None:

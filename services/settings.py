@@ -27,6 +27,12 @@ class ServiceSettings(BaseModel):
     rate_limit_per_hour: int = Field(
         default=5000, ge=1, description="GraphQL points per user and hour; anonymous: a tenth."
     )
+    deny_non_fast_forwards: bool = Field(
+        default=False, description="Refuse pushes that drop commits from a branch, everywhere."
+    )
+    deny_deletes: bool = Field(
+        default=False, description="Refuse pushes that delete branches, everywhere."
+    )
 
     @property
     def web_url(self) -> str:

@@ -1,0 +1,387 @@
+"""Pushes: which ref may move where, and the one path on which refs, packs and events change.
+
+Transport-free: ``gitserve.receive`` brings the commands and the bytes and reports the outcome.
+"""
+
+import asyncio
+import dataclasses
+import enum
+from collections.abc import Awaitable, Callable, Sequence
+
+from sqlalchemy import select
+
+from gitstore.errors import (
+    MissingObjects,
+    PackRejected,
+    PruneEpochChanged,
+    RepositoryGone,
+    RepositoryUnreadable,
+    UploadIntentGone,
+)
+from gitstore.identifiers import new_ulid
+from gitstore.quarantine import ObjectDescription, PackSource, exclusions
+from gitstore.transactions import Applied, GitTransaction, RefUpdate, StoredPack
+from models import GitRef, Push, RefChange, Repository
+from models.base import utc_now
+from models.database import CommitUnknown, DatabaseUnavailable
+from services import access
+from services.access import Action
+from services.actor import ActorKind
+from services.context import DATABASE_UNAVAILABLE, OpContext, Transaction
+from services.errors import Conflict, NotFound, Unavailable
+from services.events import PushReceived
+from services.git_access import GitRepository
+from services.ref_names import BRANCHES, RESERVED, RESERVED_FAULT, ref_name_fault
+from storage_adapters.errors import StorageError
+
+# After a connection lost in COMMIT: how long to look for the push, in seconds between looks.
+_LOOKS_AFTER_LOST_COMMIT = (0.1, 0.2, 0.5, 1, 2, 5, 5, 5, 5)
+# Beyond this many tips a failed check is not repeated for each ref.
+_TIPS_JUDGED_ALONE = 50
+_MISSING = "missing necessary objects"
+_SHALLOW = "shallow update not allowed"
+_LOST = "the database went away; push again"
+
+
+class Door(enum.Enum):
+    """Through which a push came; recorded with it."""
+
+    HTTP = "http"
+    SSH = "ssh"
+    API = "api"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RefCommand:
+    """Move ``name`` from ``old`` to ``new``; None is absence."""
+
+    name: str
+    old: str | None
+    new: str | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PushRequest:
+    """``is_shallow``: the client said that its history is cut off."""
+
+    commands: Sequence[RefCommand]
+    atomic: bool = False
+    is_shallow: bool = False
+    options: Sequence[str] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PushOutcome:
+    """``verdicts``: for each ref the reason of its refusal, or None for success.
+
+    ``pack_fault`` says why the pack as a whole was refused; then no ref has changed.
+    """
+
+    verdicts: dict[str, str | None]
+    pack_fault: str | None = None
+
+
+async def receive_push(
+    op: OpContext,
+    repository: GitRepository,
+    request: PushRequest,
+    source: PackSource,
+    *,
+    door: Door,
+    progress: Callable[[bytes], Awaitable[None]] | None = None,
+    input_ended: Callable[[], None] = lambda: None,
+) -> PushOutcome:
+    """Check a push and commit what may be committed. Emits PushReceived.
+
+    What the user can mend is in the outcome. Raises NotFound, Forbidden, FailedPrecondition when
+    the right to push ended meanwhile, Unavailable, and whatever ``source`` raises.
+    """
+    push = _PushInProgress(op, repository, request, door)
+    try:
+        return await push.run(source, progress, input_ended)
+    except PackRejected as fault:
+        return push.outcome(pack_fault=str(fault))
+    except RepositoryGone as error:
+        raise NotFound("repository not found") from error
+    except UploadIntentGone as error:
+        raise Conflict(str(error)) from error
+    except DatabaseUnavailable as error:
+        raise Unavailable(DATABASE_UNAVAILABLE) from error
+    except StorageError as error:
+        op.log.error("object store failed in a push", error=str(error))
+        raise Unavailable("the object store does not answer; try again in a moment") from error
+    except RepositoryUnreadable as error:
+        op.log.error("repository unreadable", repository_id=repository.id, error=str(error))
+        raise Unavailable("the repository cannot be read from storage at the moment") from error
+
+
+class _NothingChanged(Exception):
+    """Rolls the transaction back when no ref may change."""
+
+    def __init__(self, applied: Applied) -> None:
+        self.applied = applied
+
+
+class _PushInProgress:
+    def __init__(
+        self, op: OpContext, repository: GitRepository, request: PushRequest, door: Door
+    ) -> None:
+        self.op = op
+        self.repository = repository
+        self.request = request
+        self.door = door
+        self.key = new_ulid()
+        self.rejected: dict[str, str] = {}
+        self._forced_names: set[str] = set()
+
+    @property
+    def accepted(self) -> list[RefCommand]:
+        if self.request.atomic and self.rejected:
+            return []
+        return [each for each in self.request.commands if each.name not in self.rejected]
+
+    def outcome(self, *, pack_fault: str | None = None) -> PushOutcome:
+        verdicts: dict[str, str | None] = {}
+        for command in self.request.commands:
+            reason = self.rejected.get(command.name)
+            if reason is None and pack_fault is not None:
+                reason = "unpacker error"
+            if reason is None and self.request.atomic and self.rejected:
+                reason = "atomic push failed"
+            verdicts[command.name] = reason
+        return PushOutcome(verdicts, pack_fault)
+
+    async def run(
+        self,
+        source: PackSource,
+        progress: Callable[[bytes], Awaitable[None]] | None,
+        input_ended: Callable[[], None],
+    ) -> PushOutcome:
+        await self._judge_names()
+        if not self.accepted:
+            return self.outcome()
+        async with self.op.runtime.git.begin(self.repository.id) as work:
+            stored = None
+            if any(command.new for command in self.request.commands):
+                try:
+                    pack = await work.quarantine.receive_pack(
+                        source, progress=progress, input_ended=input_ended
+                    )
+                except PackRejected:
+                    if not self.request.is_shallow:
+                        raise
+                    self._reject_all(_SHALLOW)
+                    return self.outcome()
+                updates = await self._judge_objects(
+                    work, trusted=bool(pack and pack.self_contained)
+                )
+                if updates and pack is not None:
+                    stored = await work.upload(pack)
+            else:
+                input_ended()
+                updates = await self._judge_objects(work, trusted=True)
+            if updates:
+                await self._commit_checked(work, updates, stored)
+        return self.outcome()
+
+    def _reject_all(self, reason: str) -> None:
+        for command in self.accepted:
+            self.rejected[command.name] = reason
+
+    async def _judge_names(self) -> None:
+        """Rules that need no objects."""
+        async with self.op.read() as tx:
+            head = await self.op.runtime.git.head(tx.session, self.repository.id)
+        deny_deletes = self.op.runtime.settings.deny_deletes
+        for command in self.request.commands:
+            fault = ref_name_fault(command.name) if command.new else None
+            if command.name.startswith(RESERVED):
+                fault = RESERVED_FAULT
+            elif command.new is None and command.name == head:
+                fault = "the default branch cannot be deleted; choose another one first"
+            elif command.new is None and deny_deletes and command.name.startswith(BRANCHES):
+                fault = "deletion is forbidden on this server"
+            if fault:
+                self.rejected[command.name] = fault
+
+    async def _judge_objects(self, work: GitTransaction, *, trusted: bool) -> list[RefUpdate]:
+        """Rules that need objects; ``trusted`` if the pack is known to be complete by itself."""
+        commands = self.accepted
+        tips = sorted({command.new for command in commands if command.new})
+        if not tips:
+            return [RefUpdate(each.name, each.old, None) for each in commands]
+        known = exclusions(work.repository, {each.name: each.old for each in commands})
+        described, broken, forced = await asyncio.gather(
+            work.quarantine.describe(tips),
+            self._unconnected(work, tips, [] if trusted else known, trusted=trusted),
+            self._forced(work, commands),
+        )
+        self._forced_names = forced
+        for command in commands:
+            if fault := self._fault(command, described, broken):
+                self.rejected[command.name] = fault
+        return [
+            RefUpdate(
+                command.name,
+                command.old,
+                command.new,
+                described[command.new].peeled_oid if command.new else None,
+            )
+            for command in self.accepted
+        ]
+
+    def _fault(
+        self, command: RefCommand, described: dict[str, ObjectDescription], broken: set[str]
+    ) -> str | None:
+        if command.new is None:
+            return None
+        if command.new not in described or command.new in broken:
+            return _SHALLOW if self.request.is_shallow else _MISSING
+        if command.name.startswith(BRANCHES) and described[command.new].type != "commit":
+            return "a branch must point to a commit"
+        if (
+            command.name in self._forced_names
+            and command.name.startswith(BRANCHES)
+            and self.op.runtime.settings.deny_non_fast_forwards
+        ):
+            return "the branch would lose commits, which this server forbids"
+        return None
+
+    async def _unconnected(
+        self, work: GitTransaction, tips: Sequence[str], known: Sequence[str], *, trusted: bool
+    ) -> set[str]:
+        """The tips whose history is not complete."""
+        if trusted:
+            return set()
+        try:
+            await work.quarantine.check_connected(tips, known)
+        except MissingObjects:
+            if len(tips) == 1 or len(tips) > _TIPS_JUDGED_ALONE:
+                return set(tips)
+            broken = set()
+            for tip in tips:
+                broken |= await self._unconnected(work, [tip], known, trusted=False)
+            return broken
+        return set()
+
+    async def _forced(self, work: GitTransaction, commands: Sequence[RefCommand]) -> set[str]:
+        """Names of refs that would drop commits."""
+        moved = [each for each in commands if each.old and each.new and each.old != each.new]
+        kept = await asyncio.gather(
+            *(work.quarantine.is_ancestor(each.old or "", each.new or "") for each in moved)
+        )
+        return {each.name for each, is_kept in zip(moved, kept, strict=True) if not is_kept}
+
+    async def _commit_checked(
+        self, work: GitTransaction, updates: Sequence[RefUpdate], stored: StoredPack | None
+    ) -> None:
+        try:
+            applied = await self._commit(work, updates, stored)
+        except PruneEpochChanged:
+            # Objects were dropped after our check: look again at what is left, once.
+            async with self.op.runtime.git.open(self.repository.id) as fresh:
+                work.quarantine.repository = fresh
+                updates = await self._judge_objects(work, trusted=False)
+                applied = await self._commit(work, updates, stored)
+        self.rejected |= applied.rejected
+        if stored is not None:
+            if applied.changed:
+                await work.adopt(stored)
+            else:
+                await work.discard(stored)
+
+    async def _commit(
+        self, work: GitTransaction, updates: Sequence[RefUpdate], stored: StoredPack | None
+    ) -> Applied:
+        try:
+            async with self.op.transaction() as tx:
+                applied = await work.apply(tx.session, updates, stored, atomic=self.request.atomic)
+                if not applied.changed:
+                    raise _NothingChanged(applied)
+                await self._record(tx, applied)
+        except _NothingChanged as nothing:
+            return nothing.applied
+        except CommitUnknown:
+            return await self._look_after_lost_commit(updates)
+        return applied
+
+    async def _record(self, tx: Transaction, applied: Applied) -> None:
+        """Judge the right to push again, at the time of use, and write down what happened."""
+        actor = tx.actor
+        row = await access.get_repository(tx, self.repository.id, Action.REPOSITORY_PUSH)
+        row.pushed_at = utc_now()
+        await _choose_default_branch(tx, row, applied)
+        push = Push(
+            key=self.key,
+            repository_id=row.id,
+            pusher_id=actor.user_id,
+            ssh_key_id=(
+                actor.credential_id
+                if actor.kind in (ActorKind.SSH_KEY, ActorKind.DEPLOY_KEY)
+                else None
+            ),
+            access_token_id=(actor.credential_id if actor.kind is ActorKind.ACCESS_TOKEN else None),
+            door=self.door.value,
+            generation=applied.generation,
+        )
+        tx.session.add(push)
+        await tx.session.flush()
+        tx.session.add_all(
+            RefChange(
+                push_id=push.id,
+                ref_name=change.name,
+                old_oid=change.old,
+                new_oid=change.new,
+                forced=change.name in self._forced_names,
+            )
+            for change in applied.changed
+        )
+        tx.emit(PushReceived(row.id, push.id, applied.generation))
+
+    async def _look_after_lost_commit(self, updates: Sequence[RefUpdate]) -> Applied:
+        """The connection broke during COMMIT: the push's own row tells what became of it."""
+        for pause in _LOOKS_AFTER_LOST_COMMIT:
+            await asyncio.sleep(pause)
+            try:
+                async with self.op.runtime.database.read() as session:
+                    push = await session.scalar(select(Push).where(Push.key == self.key))
+                    if push is None:
+                        break
+                    changes = await session.scalars(
+                        select(RefChange).where(RefChange.push_id == push.id)
+                    )
+                    names = {change.ref_name for change in changes}
+            except DatabaseUnavailable:
+                continue
+            return Applied(
+                push.generation,
+                [each for each in updates if each.name in names],
+                {each.name: _LOST for each in updates if each.name not in names},
+            )
+        else:
+            raise Unavailable(
+                "the database went away during the commit; fetch to see whether the push took place"
+            )
+        return Applied(0, [], {each.name: _LOST for each in updates})
+
+
+async def _choose_default_branch(tx: Transaction, row: Repository, applied: Applied) -> None:
+    """An empty repository's first branch becomes its default, unless the default came with it."""
+    created = [
+        change.name.removeprefix(BRANCHES)
+        for change in applied.changed
+        if change.old is None and change.new and change.name.startswith(BRANCHES)
+    ]
+    if not created or row.default_branch in created:
+        return
+    live = await tx.session.scalar(
+        select(GitRef.name).where(
+            GitRef.repository_id == row.id,
+            GitRef.oid.is_not(None),
+            GitRef.name.startswith(BRANCHES),
+            GitRef.name.not_in([BRANCHES + name for name in created]),
+        )
+    )
+    if live is None:
+        usual = [name for name in ("main", "master", "trunk") if name in created]
+        row.default_branch = (usual or created)[0]
