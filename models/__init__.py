@@ -1,4 +1,4 @@
-"""SQL rows: tables, their query functions, and the engine that runs them. No rules, no permissions."""
+"""SQL rows: tables, their query functions, and the engines. No rules, no permissions."""
 
 from models.access_token import AccessToken, AccessTokenRepository
 from models.base import Base

@@ -9,7 +9,10 @@ from models.base import Base, CreatedAt, UTCDateTime
 
 
 class AccessToken(CreatedAt, Base):
-    """``scopes``: names separated by one space, sorted. ``all_repositories`` false: only those listed."""
+    """``scopes``: names separated by one space, sorted.
+
+    ``all_repositories`` false: only the repositories listed in ``access_token_repositories``.
+    """
 
     __tablename__ = "access_tokens"
 

@@ -5,7 +5,7 @@ import enum
 from typing import Any
 
 from sqlalchemy import BigInteger, DateTime, Dialect, Enum, Integer, MetaData, String
-from sqlalchemy.dialects import mysql
+from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 from sqlalchemy.types import TypeDecorator
 
@@ -62,6 +62,16 @@ def enum_column(kind: type[enum.Enum], length: int = 32) -> Enum:
 
 # SQLite numbers rows by itself only for INTEGER; the others get 64 bits.
 BigId = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def bytewise_string(length: int) -> String:
+    """A text that compares and sorts byte by byte in UTF-8, as git does, on every database.
+
+    SQLite does so by itself, MariaDB by the collation of all our tables; PostgreSQL follows the
+    database's language unless told otherwise.
+    """
+    return String(length).with_variant(postgresql.VARCHAR(length, collation="C"), "postgresql")
+
 
 # Object ids are hexadecimal: 40 characters for SHA-1, 64 for SHA-256.
 OidColumn = String(64)

@@ -4,27 +4,55 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import URL, Connection, DateTime, cast, event, func, literal_column, select
-from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    CursorResult,
+    and_,
+    event,
+    func,
+    insert,
+    literal_column,
+    make_url,
+    select,
+    true,
+    type_coerce,
+)
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import InstrumentedAttribute
-from sqlalchemy.sql.dml import Insert
+from sqlalchemy.pool import NullPool
+
+from models.base import UTCDateTime
 
 SQLITE_BUSY_TIMEOUT_SECONDS = 30
+CONNECT_TIMEOUT_SECONDS = 10
+POOL_TIMEOUT_SECONDS = 30
+
+_MYSQL_DUPLICATE_ENTRY = 1062
+_LAST_CODE_POINT = "\U0010ffff"
 
 
 class UnsupportedDatabase(ValueError):
     """The database address names a system this project does not run on."""
 
 
-def async_url(url: URL) -> URL:
+def async_url(url: str | URL) -> URL:
     """The same address with the asynchronous driver this project pins.
 
     Raises UnsupportedDatabase with the list of supported schemes.
     """
+    url = make_url(url)
     match url.get_backend_name():
         case "sqlite":
+            if url.database in (None, "", ":memory:") or "mode=memory" in str(url):
+                raise UnsupportedDatabase(
+                    "a SQLite database in memory is not supported; "
+                    "name a file, as in sqlite:////var/lib/opencodehub/hub.sqlite3"
+                )
             return url.set(drivername="sqlite+aiosqlite")
         case "postgresql":
             return url.set(drivername="postgresql+psycopg")
@@ -36,60 +64,110 @@ def async_url(url: URL) -> URL:
             )
 
 
-def create_engines(url: URL, *, pool_size: int) -> tuple[AsyncEngine, AsyncEngine]:
-    """Two engines on one database: the first only reads, each transaction one snapshot; the second writes."""
+def create_engines(url: str | URL, *, pool_size: int) -> tuple[AsyncEngine, AsyncEngine]:
+    """Two engines on one database: the first reads snapshots and refuses writes; the second writes.
+
+    Raises UnsupportedDatabase.
+    """
     url = async_url(url)
+    options: dict[str, Any] = {"max_overflow": 0, "pool_timeout": POOL_TIMEOUT_SECONDS}
     if url.get_backend_name() == "sqlite":
-        return (
-            _sqlite_engine(url, begin="BEGIN DEFERRED", read_only=True, pool_size=pool_size),
-            # A second writing connection could only wait for the first one's lock.
-            _sqlite_engine(url, begin="BEGIN IMMEDIATE", read_only=False, pool_size=1),
-        )
-    options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": 0, "pool_pre_ping": True}
-    read = create_async_engine(url, isolation_level="REPEATABLE READ", **options)
-    write = create_async_engine(url, isolation_level="READ COMMITTED", **options)
+        read = _sqlite_engine(url, "BEGIN DEFERRED", pool_size=pool_size, **options)
+        event.listen(read.sync_engine, "connect", _sqlite_query_only)
+        # A second writing connection could only wait for the first one's lock.
+        return read, _sqlite_engine(url, "BEGIN IMMEDIATE", pool_size=1, **options)
+    # The ping lets the first request after a restart of the database succeed.
+    options |= {"pool_size": pool_size, "pool_pre_ping": True}
+    read = _server_engine(url, isolation_level="REPEATABLE READ", **options)
+    write = _server_engine(url, isolation_level="READ COMMITTED", **options)
     if url.get_backend_name() == "postgresql":
-        event.listen(read.sync_engine, "begin", _postgresql_read_only)
+        event.listen(read.sync_engine, "connect", _postgresql_read_only)
         event.listen(write.sync_engine, "begin", _postgresql_durable)
     else:
         event.listen(read.sync_engine, "begin", _mysql_read_only)
     return read, write
 
 
-def _sqlite_engine(url: URL, *, begin: str, read_only: bool, pool_size: int) -> AsyncEngine:
+def create_migration_engine(url: str | URL) -> AsyncEngine:
+    """One connection, not pooled, to change the schema with. Raises UnsupportedDatabase.
+
+    SQLite changes a table by copying it and dropping the old one, which with foreign keys enforced
+    would delete all that refers to its rows. So they are off here, and the migrations check them.
+    """
+    url = async_url(url)
+    if url.get_backend_name() == "sqlite":
+        engine = _sqlite_engine(url, "BEGIN IMMEDIATE", poolclass=NullPool)
+        event.listen(engine.sync_engine, "connect", _sqlite_foreign_keys_off)
+        return engine
+    return _server_engine(url, isolation_level="READ COMMITTED", poolclass=NullPool)
+
+
+def _sqlite_engine(url: URL, begin: str, **options: Any) -> AsyncEngine:
     engine = create_async_engine(
         url,
-        pool_size=pool_size,
-        max_overflow=0,
-        connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS},
+        connect_args={
+            "timeout": SQLITE_BUSY_TIMEOUT_SECONDS,
+            # The driver must not begin transactions by itself: it would begin deferred ones,
+            # which fail with "busy" when two turn into writers, whatever the time-out.
+            "isolation_level": None,
+        },
+        **options,
     )
-
-    def connect(connection: DBAPIConnection, _record: object) -> None:
-        # The driver must not begin transactions by itself: it would begin deferred ones, which
-        # fail with "busy" when two of them turn into writers, whatever the time-out.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.execute(f"PRAGMA query_only={'ON' if read_only else 'OFF'}")
-        cursor.close()
 
     def start(connection: Connection) -> None:
         connection.exec_driver_sql(begin)
 
-    event.listen(engine.sync_engine, "connect", connect)
+    event.listen(engine.sync_engine, "connect", _sqlite_durable)
     event.listen(engine.sync_engine, "begin", start)
     return engine
 
 
-def _postgresql_read_only(connection: Connection) -> None:
-    connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+def _server_engine(url: URL, **options: Any) -> AsyncEngine:
+    arguments: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_SECONDS}
+    if url.get_backend_name() == "mysql":
+        # A server may have been told to cut long texts instead of refusing them, or to ignore
+        # foreign keys.
+        arguments["init_command"] = (
+            "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'),"
+            " SESSION foreign_key_checks = 1, SESSION time_zone = '+00:00'"
+        )
+    # What the address says goes before what is chosen here.
+    arguments = {name: value for name, value in arguments.items() if name not in url.query}
+    return create_async_engine(url, connect_args=arguments, **options)
+
+
+def _sqlite_run(connection: DBAPIConnection, statement: str) -> None:
+    cursor = connection.cursor()
+    cursor.execute(statement)
+    cursor.close()
+
+
+def _sqlite_durable(connection: DBAPIConnection, _record: object) -> None:
+    _sqlite_run(connection, "PRAGMA journal_mode = WAL")
+    _sqlite_run(connection, "PRAGMA synchronous = FULL")  # K1
+    _sqlite_run(connection, "PRAGMA foreign_keys = ON")
+
+
+def _sqlite_query_only(connection: DBAPIConnection, _record: object) -> None:
+    _sqlite_run(connection, "PRAGMA query_only = ON")
+
+
+def _sqlite_foreign_keys_off(connection: DBAPIConnection, _record: object) -> None:
+    _sqlite_run(connection, "PRAGMA foreign_keys = OFF")
+
+
+def _postgresql_read_only(connection: Any, _record: object) -> None:
+    # The driver then says so in BEGIN itself, which saves each transaction a round trip.
+    connection.set_read_only(True)
 
 
 def _postgresql_durable(connection: Connection) -> None:
-    # K1: an acknowledged push survives, whatever the server's default says.
-    connection.exec_driver_sql("SET LOCAL synchronous_commit = on")
+    # K1: an acknowledged push survives, whatever the server's default says. A server that waits
+    # for its replicas as well ("remote_apply") is left to it.
+    connection.exec_driver_sql(
+        "SELECT set_config('synchronous_commit', 'on', true)"
+        " WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')"
+    )
 
 
 def _mysql_read_only(connection: Connection) -> None:
@@ -98,31 +176,83 @@ def _mysql_read_only(connection: Connection) -> None:
 
 
 async def database_now(session: AsyncSession) -> dt.datetime:
-    """The database's clock, the one clock all servers share."""
-    if session.get_bind().dialect.name == "sqlite":
-        text = await session.scalar(select(func.strftime("%Y-%m-%dT%H:%M:%f", "now")))
-        assert isinstance(text, str)
-        return dt.datetime.fromisoformat(text).replace(tzinfo=dt.UTC)
-    if session.get_bind().dialect.name == "postgresql":
-        now = await session.scalar(select(func.clock_timestamp()))
-    else:
-        now = await session.scalar(select(cast(func.utc_timestamp(literal_column("6")), DateTime)))
+    """The database's clock, the one clock all servers share. SQLite knows milliseconds only."""
+    match session.get_bind().dialect.name:
+        case "sqlite":
+            text = await session.scalar(select(func.strftime("%Y-%m-%dT%H:%M:%f", "now")))
+            assert isinstance(text, str)
+            return dt.datetime.fromisoformat(text).replace(tzinfo=dt.UTC)
+        case "postgresql":
+            clock = func.clock_timestamp()
+        case _:
+            clock = func.utc_timestamp(literal_column("6"))
+    now = await session.scalar(select(type_coerce(clock, UTCDateTime)))
     assert isinstance(now, dt.datetime)
-    return now.replace(tzinfo=dt.UTC) if now.tzinfo is None else now.astimezone(dt.UTC)
+    return now
 
 
-def insert_or_ignore(dialect_name: str, table: Any, rows: Sequence[dict[str, Any]]) -> Insert:
-    """An INSERT that leaves rows alone that exist already. Read ``rowcount`` to learn who won."""
-    if dialect_name == "postgresql":
-        return postgresql.insert(table).values(rows).on_conflict_do_nothing()
-    if dialect_name == "sqlite":
-        return sqlite.insert(table).values(rows).on_conflict_do_nothing()
-    return mysql.insert(table).values(rows).prefix_with("IGNORE")
+async def insert_or_ignore(
+    session: AsyncSession, table: Any, rows: Sequence[dict[str, Any]]
+) -> int:
+    """Insert the rows that break no unique constraint; returns how many those were.
+
+    ``table`` is a mapped class. Any other fault (a missing parent, a text too long) raises as a
+    plain INSERT does.
+    """
+    if not rows:
+        return 0
+    name = session.get_bind().dialect.name
+    if name == "postgresql":
+        return await _inserted(
+            session, postgresql.insert(table).values(list(rows)).on_conflict_do_nothing()
+        )
+    if name == "sqlite":
+        return await _inserted(
+            session, sqlite.insert(table).values(list(rows)).on_conflict_do_nothing()
+        )
+    # INSERT IGNORE would also swallow missing parents and cut long texts. A duplicate rolls back
+    # its statement alone on InnoDB, so the rows can be tried together and then one by one.
+    try:
+        return await _inserted(session, insert(table).values(list(rows)))
+    except IntegrityError as error:
+        if not _is_duplicate(error):
+            raise
+        if len(rows) == 1:
+            return 0
+    return sum([await insert_or_ignore(session, table, [row]) for row in rows])
 
 
-def starts_with_any(column: InstrumentedAttribute[str], prefixes: Sequence[str]) -> list[Any]:
+async def _inserted(session: AsyncSession, statement: Any) -> int:
+    result = await session.execute(statement)
+    assert isinstance(result, CursorResult)
+    return result.rowcount
+
+
+def _is_duplicate(error: DBAPIError) -> bool:
+    arguments = error.orig.args if error.orig is not None else ()
+    return bool(arguments) and arguments[0] == _MYSQL_DUPLICATE_ENTRY
+
+
+def starts_with_any(
+    column: InstrumentedAttribute[str], prefixes: Sequence[str]
+) -> list[ColumnElement[bool]]:
     """Range conditions, one a prefix, that an index on ``column`` serves on every database.
 
-    PostgreSQL orders text by the database's collation, so the column compares in "C" there.
+    The column must compare byte by byte (``models.base.bytewise_string``). The empty prefix matches
+    every text.
     """
-    return [(column >= prefix) & (column < prefix + "\U0010ffff") for prefix in prefixes if prefix]
+    return [_starts_with(column, prefix) for prefix in prefixes]
+
+
+def _starts_with(column: InstrumentedAttribute[str], prefix: str) -> ColumnElement[bool]:
+    if not prefix:
+        return true()
+    # UTF-8 sorts as code points do, so the texts with this prefix end before the prefix whose
+    # last code point is one higher.
+    stem = prefix.rstrip(_LAST_CODE_POINT)
+    if not stem:
+        return column >= prefix
+    following = ord(stem[-1]) + 1
+    if 0xD800 <= following <= 0xDFFF:  # surrogates are no characters
+        following = 0xE000
+    return and_(column >= prefix, column < stem[:-1] + chr(following))

@@ -1,9 +1,9 @@
 """Refs: half of a repository's manifest. HEAD is ``repositories.default_branch``."""
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String
+from sqlalchemy import BigInteger, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, OidColumn
+from models.base import Base, OidColumn, bytewise_string
 
 
 class GitRef(Base):
@@ -21,7 +21,7 @@ class GitRef(Base):
     repository_id: Mapped[int] = mapped_column(
         ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True
     )
-    name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    name: Mapped[str] = mapped_column(bytewise_string(255), primary_key=True)
     oid: Mapped[str | None] = mapped_column(OidColumn)
     peeled_oid: Mapped[str | None] = mapped_column(OidColumn)
     generation: Mapped[int] = mapped_column(BigInteger)

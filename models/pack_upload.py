@@ -7,7 +7,7 @@ from models.base import Base, CreatedAt
 
 
 class PackUpload(CreatedAt, Base):
-    """Whoever deletes the row decides: the push's transaction publishes the pack, the sweep drops it.
+    """Whoever deletes the row decides: a push's transaction publishes the pack, the sweep drops it.
 
     Deleting a repository turns its packs into such rows, so one sweep purges all bytes. No foreign
     key: the rows outlive their repository.

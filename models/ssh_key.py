@@ -31,7 +31,9 @@ class SSHKey(CreatedAt, Base):
         ForeignKey("repositories.id", ondelete="CASCADE"), index=True
     )
     # Who added a deploy key: its pushes are recorded in that person's name.
-    added_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+    added_by_id: Mapped[int | None] = mapped_column(
+        ForeignKey("users.id", ondelete="SET NULL"), index=True
+    )
     title: Mapped[str] = mapped_column(String(255))
     public_key: Mapped[str] = mapped_column(Text)
     fingerprint: Mapped[str] = mapped_column(String(64), unique=True)

@@ -1,0 +1,10 @@
+from models import GitRef, Owner, Repository, User, Visibility
+from models.database import Database
+
+
+async def test_a_written_row_is_read(database: Database) -> None:
+    async with database.write() as session:
+        user = User(login="ann", login_key="ann")
+        session.add(user)
+    async with database.read() as session:
+        assert (await session.get_one(User, user.id)).login == "ann"
