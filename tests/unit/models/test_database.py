@@ -1,5 +1,9 @@
-from models import GitRef, Owner, Repository, User, Visibility
+import pytest
+from models import User
 from models.database import Database
+
+
+pytestmark = pytest.mark.databases
 
 
 async def test_a_written_row_is_read(database: Database) -> None:
