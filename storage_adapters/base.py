@@ -4,11 +4,19 @@ An object is bytes under a key. Keys are relative slash-separated paths built by
 ``storage_adapters.keys``; a store refuses others with InvalidKey.
 
 - A ``put`` that returned is durable (local storage: file and folders are fsynced) and visible to
-  every reader at once; one that failed or was cancelled leaves the old object or none, never half.
+  every reader at once. One that failed or was cancelled leaves what was there; only if it was cut
+  while the store was already publishing may the new object be there, and then whole. Never a part.
 - ``put`` over an existing object replaces it whole; readers get the old or the new bytes.
-- ``put_if_absent`` writes only where no object is, decided by the store, whoever races.
+- ``put_if_absent`` writes only where no object is, decided by the store, whoever races; the object
+  that ObjectExists speaks of is durable.
+- A ``Path`` given must be a regular file and must never change afterwards: a store on the same
+  disk may keep it by a hard link, not a copy (and sets its modification time). It may be deleted.
+- What goes wrong with a source (FileNotFoundError, an iterator's own error) is raised as it is.
+- An iterator given is closed by the store, whatever the outcome.
+- A key must not lie beneath another object's key (``a/b`` beside ``a``): stores made of folders
+  refuse that with InvalidKey.
 - A missing key raises ObjectNotFound, except in ``delete``, which is then quiet.
-- All methods may be called concurrently; iterators are closed by whoever iterates.
+- All methods may be called concurrently; iterators returned are closed by whoever iterates.
 - Faults raise StorageUnavailable; nothing is retried here beyond what an SDK does by itself.
 """
 
@@ -16,9 +24,11 @@ import dataclasses
 import datetime as dt
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 CHUNK_BYTES = 256 * 1024
+
+ObjectData: TypeAlias = bytes | Path | AsyncIterator[bytes]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,11 +56,11 @@ class ObjectStore(Protocol):
     @property
     def capabilities(self) -> StoreCapabilities: ...
 
-    async def put(self, key: str, data: bytes | Path | AsyncIterator[bytes]) -> int:
+    async def put(self, key: str, data: ObjectData) -> int:
         """Store bytes, a local file's bytes, or a stream's. Returns the size in bytes."""
         ...
 
-    async def put_if_absent(self, key: str, data: bytes | Path | AsyncIterator[bytes]) -> int:
+    async def put_if_absent(self, key: str, data: ObjectData) -> int:
         """As ``put``, but raises ObjectExists instead of replacing."""
         ...
 
@@ -72,7 +82,11 @@ class ObjectStore(Protocol):
         ...
 
     def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
-        """Objects whose key begins with ``prefix``, ordered by key; memory stays flat."""
+        """Objects whose key begins with ``prefix``, ordered by key; memory stays flat.
+
+        ``prefix`` is the beginning of a key, not a folder: ``packs/1`` also finds ``packs/12/...``.
+        Raises InvalidKey where no key can begin so.
+        """
         ...
 
     async def get_signed_url(

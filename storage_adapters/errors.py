@@ -19,3 +19,7 @@ class StorageUnavailable(StorageError):
 
 class InvalidKey(StorageError, ValueError):
     """The key breaks the rules of ``storage_adapters.keys``."""
+
+
+class InvalidStorageURL(StorageError, ValueError):
+    """The address of the object store cannot be used; the text says what to write instead."""
