@@ -92,7 +92,7 @@ async def list_refs(
     if prefixes:
         query = query.where(or_(*starts_with_any(GitRef.name, prefixes)))
     rows = await session.execute(query)
-    return [RefRow(name, oid, peeled) for name, oid, peeled in rows.tuples() if oid is not None]
+    return [RefRow(name, oid, peeled) for name, oid, peeled in rows if oid is not None]
 
 
 async def list_packs(session: AsyncSession, repository_id: int) -> list[PackRow]:

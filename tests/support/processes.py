@@ -1,0 +1,39 @@
+"""What runs on this machine, read from /proc (proc(5))."""
+
+from pathlib import Path
+
+
+def group_members(group: int) -> list[int]:
+    """Ids of the running processes of a process group; the dead that nobody buried do not count."""
+    members = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            # The second field is the command in parentheses and may itself contain spaces.
+            state, _, pgrp = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
+        except (OSError, ValueError):
+            continue
+        if int(pgrp) == group and state not in ("Z", "X"):
+            members.append(int(entry.name))
+    return members
+
+
+def descendants(root: int) -> list[int]:
+    """Ids of all running processes that ``root`` started, directly or not."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+        except (OSError, ValueError):
+            continue
+        if state not in ("Z", "X"):
+            children.setdefault(int(parent), []).append(int(entry.name))
+    found: list[int] = []
+    wave = [root]
+    while wave:
+        wave = [child for parent in wave for child in children.get(parent, [])]
+        found += wave
+    return found
