@@ -1,0 +1,7 @@
+"""``python -m opencodehub`` is ``och``."""
+
+import sys
+
+from opencodehub.cli import main
+
+sys.exit(main())

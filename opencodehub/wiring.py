@@ -1,0 +1,141 @@
+"""From settings to the ``Runtime`` that every operation is handed."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+import redis.asyncio as redis
+from sqlalchemy.exc import ArgumentError
+
+from gitstore.store import GitStore
+from models.database import Database
+from models.dialect import UnsupportedDatabase
+from models.migrations import runner
+from opencodehub.job_queue import CeleryJobQueue, register_jobs
+from opencodehub.settings import ConfigurationError, Settings
+from services.bus import EventBus, MemoryEventBus, RedisEventBus
+from services.jobs import JobQueue, MemoryJobQueue
+from services.password_hashing import PasswordHasher
+from services.rate_limits import MemoryRateLimiter, RateLimiter, RedisRateLimiter
+from services.runtime import Runtime
+from services.tokens import TokenSigner
+from storage_adapters.base import ObjectStore
+from storage_adapters.errors import InvalidStorageURL, StorageUnavailable
+from storage_adapters.factory import create_object_store
+
+REDIS_CONNECT_SECONDS = 2
+REDIS_ANSWER_SECONDS = 5
+
+
+class MigrationsPending(Exception):
+    """The database is older than the program."""
+
+    def __init__(self, revisions: list[str]) -> None:
+        super().__init__(
+            f"the database lacks {len(revisions)} migration{'s' if len(revisions) > 1 else ''}; "
+            "run: och migrate"
+        )
+
+
+async def require_migrated(settings: Settings) -> None:
+    """Raises MigrationsPending, DatabaseUnavailable, UnknownRevision."""
+    pending = await runner.pending(settings.database_url.get_secret_value())
+    if pending:
+        raise MigrationsPending(pending)
+
+
+@contextlib.asynccontextmanager
+async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
+    """The runtime of a server process, closed at the end. It connects when it is first used.
+
+    Raises ConfigurationError when a part cannot serve.
+    """
+    register_jobs()
+    jobs = CeleryJobQueue(settings)
+    bus = RedisEventBus(create_redis(settings))
+    rate_limiter = RedisRateLimiter(create_redis(settings))
+    try:
+        async with _runtime(settings, bus, jobs, rate_limiter) as runtime:
+            yield runtime
+    finally:
+        await jobs.close()
+        await rate_limiter.close()
+        await bus.close()
+
+
+@contextlib.asynccontextmanager
+async def open_command_runtime(settings: Settings) -> AsyncIterator[Runtime]:
+    """The runtime of one command: it needs no Redis, since the sweep finds what it leaves to do."""
+    async with _runtime(
+        settings, MemoryEventBus(), MemoryJobQueue(), MemoryRateLimiter()
+    ) as runtime:
+        yield runtime
+
+
+def create_redis(settings: Settings) -> redis.Redis:
+    """A client whose waits are bounded; connections are made when needed."""
+    client: redis.Redis = redis.Redis.from_url(
+        settings.redis_url.get_secret_value(),
+        socket_connect_timeout=REDIS_CONNECT_SECONDS,
+        socket_timeout=REDIS_ANSWER_SECONDS,
+        health_check_interval=30,
+    )
+    return client
+
+
+@contextlib.asynccontextmanager
+async def _runtime(
+    settings: Settings, bus: EventBus, jobs: JobQueue, rate_limiter: RateLimiter
+) -> AsyncIterator[Runtime]:
+    database = open_database(settings)
+    object_store = open_object_store(settings)
+    passwords = PasswordHasher()
+    try:
+        yield Runtime(
+            settings=settings,
+            database=database,
+            object_store=object_store,
+            git=GitStore(database, object_store, settings),
+            bus=bus,
+            jobs=jobs,
+            rate_limiter=rate_limiter,
+            passwords=passwords,
+            signer=TokenSigner(settings.secret_key.get_secret_value(), settings.web_url),
+        )
+    finally:
+        passwords.close()
+        await object_store.close()
+        await database.close()
+
+
+def open_database(settings: Settings) -> Database:
+    """Raises ConfigurationError; does not connect."""
+    try:
+        return Database(
+            settings.database_url.get_secret_value(), pool_size=settings.database_pool_size
+        )
+    except (ArgumentError, UnsupportedDatabase) as error:
+        # SQLAlchemy's text may repeat the address with its password; ours does not.
+        words = str(error) if isinstance(error, UnsupportedDatabase) else "cannot be read as a URL"
+        raise ConfigurationError([f"OCH_DATABASE_URL: {words}"]) from None
+
+
+def open_object_store(settings: Settings) -> ObjectStore:
+    """The configured store. Raises ConfigurationError where it cannot serve as ours (K11)."""
+    assert settings.storage_url is not None
+    try:
+        store = create_object_store(settings.storage_url)
+    except (InvalidStorageURL, StorageUnavailable) as error:
+        raise ConfigurationError([f"OCH_STORAGE_URL: {error}"]) from error
+    missing = [
+        words
+        for promised, words in (
+            (store.capabilities.put_if_absent, "write without overwriting"),
+            (store.capabilities.consistent_list, "list what was just written"),
+        )
+        if not promised
+    ]
+    if missing:
+        raise ConfigurationError(
+            [f"OCH_STORAGE_URL: this store cannot {' nor '.join(missing)}; choose another"]
+        )
+    return store
