@@ -1,0 +1,1 @@
+"""The SSH server: keys in, git commands out, nothing else."""
