@@ -1,6 +1,7 @@
 """pkt-line framing (git's Documentation/gitprotocol-common.txt) and side-band-64k."""
 
 import enum
+import re
 
 from gitserve.streams import ByteReader, ByteWriter
 
@@ -17,6 +18,7 @@ class Special(enum.Enum):
     RESPONSE_END = b"0002"
 
 
+_LENGTH = re.compile(rb"[0-9a-fA-F]{4}")
 _SPECIAL = {special.value: special for special in Special}
 
 
@@ -85,10 +87,8 @@ class PacketReader:
         head = await self._exactly(4, what="a packet's length")
         if head in _SPECIAL:
             return _SPECIAL[head]
-        try:
-            length = int(head, 16) if head.isalnum() else -1
-        except ValueError:
-            length = -1
+        # Not int() alone, which also takes "0x0a" and "1_00".
+        length = int(head, 16) if _LENGTH.fullmatch(head) else -1
         if not 4 <= length <= MAX_PAYLOAD + 4:
             raise ProtocolError(f"malformed packet length {head!r}")
         return await self._exactly(length - 4, what="a packet")

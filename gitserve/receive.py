@@ -68,6 +68,23 @@ async def serve_receive_pack(
         raise
 
 
+async def refuse_push(reader: ByteReader, writer: ByteWriter, text: str) -> None:
+    """Say why a push is not even looked at, when its client is past the advertisement already.
+
+    Raises ClientGone.
+    """
+    try:
+        first = await PacketReader(reader).next()
+    except ProtocolError:
+        first = None
+    capabilities = first.partition(b"\0")[2].split() if isinstance(first, bytes) else []
+    if b"side-band-64k" in capabilities:
+        packet = encode_band(Band.ERROR, text.encode())
+    else:
+        packet = encode(f"ERR {text}".encode())
+    await writer.write(packet + Special.FLUSH.value)
+
+
 class _Session:
     """What one push says to its client."""
 
