@@ -1,0 +1,422 @@
+"""Who may do what: the roles, the table of actions, and the only ways to a repository row.
+
+Every door passes here, and rights are judged at the time of use: the credential and the account
+are looked at again in the transaction that acts (K10). What an actor may not read does not exist
+for it, in text, code and number of queries (K9).
+"""
+
+import dataclasses
+import datetime as dt
+import enum
+import re
+
+from sqlalchemy import ColumnElement, Select, and_, exists, false, func, or_, select, true
+
+from models import (
+    Collaborator,
+    LoginRedirect,
+    Owner,
+    Repository,
+    RepositoryRedirect,
+    Session,
+    User,
+    Visibility,
+)
+from models.base import utc_now
+from services import credentials, scopes
+from services.actor import Actor, ActorKind
+from services.context import ReadTransaction
+from services.errors import (
+    FailedPrecondition,
+    Forbidden,
+    ForgeError,
+    InsufficientScopes,
+    NotFound,
+    Unauthenticated,
+)
+
+ARCHIVED = "repository is archived so it is read-only"
+PASSWORD_FRESH = dt.timedelta(minutes=15)
+
+
+class Role(enum.IntEnum):
+    """What a person may do with a repository; each role includes those before it."""
+
+    READ = 1
+    TRIAGE = 2
+    WRITE = 3
+    MAINTAIN = 4
+    ADMIN = 5
+
+
+class Action(enum.Enum):
+    """What can be done with a repository."""
+
+    REPOSITORY_READ = "repository:read"
+    REPOSITORY_PUSH = "repository:push"
+    REPOSITORY_UPDATE = "repository:update"
+    REPOSITORY_RENAME = "repository:rename"
+    REPOSITORY_SET_DEFAULT_BRANCH = "repository:set_default_branch"
+    REPOSITORY_SET_VISIBILITY = "repository:set_visibility"
+    REPOSITORY_ARCHIVE = "repository:archive"
+    REPOSITORY_MANAGE_KEYS = "repository:manage_keys"
+    REPOSITORY_MANAGE_COLLABORATORS = "repository:manage_collaborators"
+    REPOSITORY_TRANSFER = "repository:transfer"
+    REPOSITORY_DELETE = "repository:delete"
+
+
+POLICY: dict[Action, Role] = {
+    Action.REPOSITORY_READ: Role.READ,
+    Action.REPOSITORY_PUSH: Role.WRITE,
+    Action.REPOSITORY_UPDATE: Role.MAINTAIN,
+    Action.REPOSITORY_RENAME: Role.ADMIN,
+    Action.REPOSITORY_SET_DEFAULT_BRANCH: Role.ADMIN,
+    Action.REPOSITORY_SET_VISIBILITY: Role.ADMIN,
+    Action.REPOSITORY_ARCHIVE: Role.ADMIN,
+    Action.REPOSITORY_MANAGE_KEYS: Role.ADMIN,
+    Action.REPOSITORY_MANAGE_COLLABORATORS: Role.ADMIN,
+    Action.REPOSITORY_TRANSFER: Role.ADMIN,
+    Action.REPOSITORY_DELETE: Role.ADMIN,
+}
+
+# What a token needs beyond seeing the repository, which for one that is not public takes "repo".
+# "repo" includes "public_repo".
+SCOPES: dict[Action, str | None] = {
+    Action.REPOSITORY_READ: None,
+    Action.REPOSITORY_PUSH: "public_repo",
+    Action.REPOSITORY_UPDATE: "public_repo",
+    Action.REPOSITORY_RENAME: "public_repo",
+    Action.REPOSITORY_SET_DEFAULT_BRANCH: "public_repo",
+    Action.REPOSITORY_SET_VISIBILITY: "repo",
+    Action.REPOSITORY_ARCHIVE: "public_repo",
+    Action.REPOSITORY_MANAGE_KEYS: "repo",
+    Action.REPOSITORY_MANAGE_COLLABORATORS: "repo",
+    Action.REPOSITORY_TRANSFER: "repo",
+    Action.REPOSITORY_DELETE: "delete_repo",
+}
+
+ALLOWED_WHEN_ARCHIVED = frozenset(
+    (
+        Action.REPOSITORY_READ,
+        Action.REPOSITORY_ARCHIVE,
+        Action.REPOSITORY_MANAGE_KEYS,
+        Action.REPOSITORY_MANAGE_COLLABORATORS,
+        Action.REPOSITORY_TRANSFER,
+        Action.REPOSITORY_DELETE,
+    )
+)
+
+# An SSH key sits on a machine that does git; whatever else its owner may do needs another proof.
+ALLOWED_WITH_SSH_KEY = frozenset((Action.REPOSITORY_READ, Action.REPOSITORY_PUSH))
+
+_KEYS_DO_GIT = "an SSH key can only fetch and push"
+_SAFE_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)
+_owners = Owner.__table__.c
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A repository row with what it takes to judge access to it."""
+
+    repository: Repository
+    owner_login: str
+    collaborator_role: str | None
+
+    @property
+    def name_with_owner(self) -> str:
+        return f"{self.owner_login}/{self.repository.name}"
+
+
+async def get_repository(
+    tx: ReadTransaction,
+    id_or_path: int | tuple[str, str],
+    action: Action,
+    *,
+    lock: bool = False,
+) -> Repository:
+    """The repository, if the actor may do ``action`` with it. The only way to one.
+
+    Old logins and names lead to it as well. ``lock`` holds the row against other writers until the
+    transaction ends. Raises NotFound (also for what the actor may not see), Unauthenticated,
+    Forbidden, InsufficientScopes and FailedPrecondition for an archived one.
+    """
+    actor = await credentials.reload(tx.session, tx.actor)
+    # Missing and hidden repositories take the same statements.
+    repository_id = await _resolve(tx, id_or_path)
+    if lock:
+        await tx.session.execute(
+            select(Repository.id).where(Repository.id == repository_id).with_for_update()
+        )
+    candidate = await _find(tx, actor, repository_id)
+    return _judge(actor, candidate, action, id_or_path)
+
+
+async def require(tx: ReadTransaction, action: Action, repository: Repository) -> None:
+    """Judge a further action on a row that ``get_repository`` gave. Raises as that does."""
+    actor = await credentials.reload(tx.session, tx.actor)
+    _judge(actor, await _find(tx, actor, repository.id), action, repository.id)
+
+
+async def allows(tx: ReadTransaction, actor: Actor, action: Action, repository: Repository) -> bool:
+    """Whether ``get_repository`` would give the row for this action."""
+    try:
+        current = await credentials.reload(tx.session, actor)
+        _judge(current, await _find(tx, current, repository.id), action, repository.id)
+    except ForgeError:
+        return False
+    return True
+
+
+async def role_of(tx: ReadTransaction, actor: Actor, repository: Repository) -> Role | None:
+    """The role the actor has with this credential; None for what it may not see."""
+    try:
+        current = await credentials.reload(tx.session, actor)
+    except ForgeError:
+        return None
+    candidate = await _find(tx, current, repository.id)
+    if candidate is None or _missing_scope(current, candidate, Action.REPOSITORY_READ):
+        return None
+    return _role(current, candidate)
+
+
+async def name_with_owner(tx: ReadTransaction, repository: Repository) -> str:
+    """``OWNER/NAME`` as both are written now."""
+    login = await tx.session.scalar(select(_owners.login).where(_owners.id == repository.owner_id))
+    return f"{login}/{repository.name}"
+
+
+def readable_repositories(actor: Actor) -> Select[Repository]:
+    """The repositories the actor may read; every list and search starts from it.
+
+    Judges the user anew when it runs; whether the credential still holds is for the caller.
+    """
+    return select(Repository).where(_readable(actor))
+
+
+def _readable(actor: Actor) -> ColumnElement[bool]:
+    public = Repository.visibility == Visibility.PUBLIC
+    if actor.kind is ActorKind.OPERATOR:
+        return true()
+    if actor.scopes is not None and "repo" not in actor.scopes:
+        return public
+    listed = (
+        true() if actor.repository_ids is None else Repository.id.in_(sorted(actor.repository_ids))
+    )
+    if actor.kind is ActorKind.DEPLOY_KEY:
+        return or_(public, listed)
+    if actor.user_id is None:
+        return public
+    users = User.__table__.c
+    is_active = and_(users.id == actor.user_id, users.suspended_at.is_(None))
+    collaborates = exists().where(
+        Collaborator.repository_id == Repository.id, Collaborator.user_id == actor.user_id
+    )
+    theirs = or_(
+        Repository.visibility == Visibility.INTERNAL,
+        Repository.owner_id == actor.user_id,
+        collaborates,
+        exists().where(is_active, users.is_site_admin.is_(True))
+        if actor.is_site_admin
+        else false(),
+    )
+    return or_(public, and_(listed, theirs, exists().where(is_active)))
+
+
+def require_scope(actor: Actor, scope: str) -> None:
+    """Whether the credential is good for this act on an account, rather than on a repository.
+
+    SSH keys never are, nor are tokens limited to some repositories beyond reading. Raises
+    Unauthenticated, Forbidden, InsufficientScopes.
+    """
+    if actor.is_anonymous:
+        raise Unauthenticated("sign in to do this")
+    if actor.kind in (ActorKind.SSH_KEY, ActorKind.DEPLOY_KEY):
+        raise Forbidden(_KEYS_DO_GIT)
+    if actor.scopes is not None and scope not in actor.scopes:
+        raise _insufficient(scope)
+    if actor.repository_ids is not None and not scope.startswith("read:"):
+        raise Forbidden("an access token limited to some repositories cannot change the account")
+
+
+async def acting_user(tx: ReadTransaction, scope: str, *, prove_password: bool = False) -> User:
+    """The user on whose own account the actor acts now.
+
+    With ``prove_password`` a session must have proven the password within 15 minutes. Raises as
+    ``require_scope``, and Forbidden where there is no user.
+    """
+    actor = await credentials.reload(tx.session, tx.actor)
+    require_scope(actor, scope)
+    user = await tx.session.get(User, actor.user_id) if actor.user_id is not None else None
+    if user is None:
+        raise Forbidden("only a user has an account to change")
+    if prove_password and actor.kind is ActorKind.SESSION:
+        confirmed_at = actor.confirmed_at
+        if actor.credential_id is not None:
+            confirmed_at = await tx.session.scalar(
+                select(Session.confirmed_at).where(Session.id == actor.credential_id)
+            )
+        if confirmed_at is None or confirmed_at < utc_now() - PASSWORD_FRESH:
+            raise Forbidden(
+                "confirm your password first; it was last given more than 15 minutes ago",
+                details={"reason": "password_confirmation_required"},
+            )
+    return user
+
+
+async def require_site_admin(tx: ReadTransaction) -> None:
+    """Raises Unauthenticated or Forbidden unless the actor administers this server now."""
+    actor = await credentials.reload(tx.session, tx.actor)
+    if actor.kind is ActorKind.OPERATOR:
+        return
+    require_scope(actor, "site_admin")
+    if not actor.is_site_admin:
+        raise Forbidden("only an administrator of this server may do this")
+
+
+async def get_owner_to_fill(tx: ReadTransaction, login: str, visibility: Visibility) -> Owner:
+    """The account in which the actor may put a repository of this visibility.
+
+    One's own; any for an administrator of the server. Raises NotFound, Unauthenticated, Forbidden,
+    InsufficientScopes.
+    """
+    actor = await credentials.reload(tx.session, tx.actor)
+    if actor.kind is not ActorKind.OPERATOR:
+        require_scope(actor, "public_repo" if visibility is Visibility.PUBLIC else "repo")
+    key = login.lower() if _SAFE_NAME.fullmatch(login) else ""
+    owner = await tx.session.scalar(select(Owner).where(Owner.login_key == key))
+    if owner is None:
+        raise NotFound(f"Could not resolve to a User with the login of '{printable(login)}'.")
+    if owner.id != actor.user_id and not actor.is_site_admin:
+        raise Forbidden(f"you cannot create repositories for {owner.login}")
+    return owner
+
+
+def printable(text: str) -> str:
+    """What a user sent, fit to be shown back: cut, without control characters."""
+    return "".join(each if each.isprintable() else "?" for each in text[:140])
+
+
+async def _resolve(tx: ReadTransaction, id_or_path: int | tuple[str, str]) -> int:
+    """The id a path names now or named once; 0, which no row has, for none."""
+    if isinstance(id_or_path, int):
+        return id_or_path if 0 < id_or_path < 2**31 else 0
+    # Only ASCII is folded: "\u212a" (Kelvin sign) in lower case would be a plain "k".
+    login, name = (part.lower() if _SAFE_NAME.fullmatch(part) else "" for part in id_or_path)
+    owner_id = func.coalesce(
+        select(_owners.id).where(_owners.login_key == login).scalar_subquery(),
+        select(LoginRedirect.owner_id).where(LoginRedirect.login_key == login).scalar_subquery(),
+    )
+    repository_id = func.coalesce(
+        select(Repository.id)
+        .where(Repository.owner_id == owner_id, Repository.name_key == name)
+        .scalar_subquery(),
+        select(RepositoryRedirect.repository_id)
+        .where(RepositoryRedirect.owner_id == owner_id, RepositoryRedirect.name_key == name)
+        .scalar_subquery(),
+        0,
+    )
+    return await tx.session.scalar(select(repository_id)) or 0
+
+
+async def _find(tx: ReadTransaction, actor: Actor, repository_id: int) -> _Candidate | None:
+    found = await tx.session.execute(
+        select(Repository, _owners.login, Collaborator.role)
+        .join(Owner.__table__, _owners.id == Repository.owner_id)
+        .outerjoin(
+            Collaborator,
+            and_(
+                Collaborator.repository_id == Repository.id,
+                Collaborator.user_id == (actor.user_id or 0),
+            ),
+        )
+        .where(Repository.id == repository_id)
+        .execution_options(populate_existing=True)
+    )
+    row = found.first()
+    return None if row is None else _Candidate(*row)
+
+
+def _role(actor: Actor, candidate: _Candidate) -> Role | None:
+    """What the identity may do, whatever scopes its token has."""
+    repository = candidate.repository
+    is_public = repository.visibility is Visibility.PUBLIC
+    if actor.kind is ActorKind.OPERATOR:
+        return Role.ADMIN
+    if actor.repository_ids is not None and repository.id not in actor.repository_ids:
+        # Outside its list a limited credential is as good as none.
+        return Role.READ if is_public else None
+    if actor.kind is ActorKind.DEPLOY_KEY:
+        return Role.READ if actor.read_only else Role.WRITE
+    if actor.is_site_admin:
+        return Role.ADMIN
+    if actor.user_id is not None and actor.user_id == repository.owner_id:
+        return Role.ADMIN
+    if candidate.collaborator_role is not None:
+        return Role[candidate.collaborator_role.upper()]
+    if is_public:
+        return Role.READ
+    if repository.visibility is Visibility.INTERNAL and actor.user_id is not None:
+        return Role.READ
+    return None
+
+
+def _missing_scope(actor: Actor, candidate: _Candidate, action: Action) -> str | None:
+    if actor.scopes is None:
+        return None
+    if candidate.repository.visibility is not Visibility.PUBLIC and "repo" not in actor.scopes:
+        return "repo"
+    needed = SCOPES[action]
+    return needed if needed is not None and needed not in actor.scopes else None
+
+
+def _judge(
+    actor: Actor,
+    candidate: _Candidate | None,
+    action: Action,
+    id_or_path: int | tuple[str, str],
+) -> Repository:
+    """The row, or the reason why the actor may not do this to it."""
+    role = None if candidate is None else _role(actor, candidate)
+    if candidate is None or role is None:
+        raise NotFound(_not_found_text(id_or_path))
+    if scope := _missing_scope(actor, candidate, action):
+        raise _insufficient(scope)
+    if role < POLICY[action]:
+        raise _too_little(actor, candidate, role, POLICY[action])
+    by_key = actor.kind in (ActorKind.SSH_KEY, ActorKind.DEPLOY_KEY)
+    if by_key and action not in ALLOWED_WITH_SSH_KEY:
+        raise Forbidden(_KEYS_DO_GIT)
+    if candidate.repository.archived_at is not None and action not in ALLOWED_WHEN_ARCHIVED:
+        raise FailedPrecondition(ARCHIVED)
+    return candidate.repository
+
+
+def _too_little(actor: Actor, candidate: _Candidate, role: Role, needed: Role) -> ForgeError:
+    name = candidate.name_with_owner
+    if actor.is_anonymous:
+        return Unauthenticated("sign in to do this")
+    if actor.repository_ids is not None and candidate.repository.id not in actor.repository_ids:
+        return Forbidden(f"this credential is limited to other repositories than {name}")
+    if actor.kind is ActorKind.DEPLOY_KEY and needed is Role.WRITE:
+        return Forbidden("this deploy key is read-only")
+    return Forbidden(
+        f"you need the {needed.name.lower()} role on {name} for this; yours is {role.name.lower()}"
+    )
+
+
+def _insufficient(scope: str) -> InsufficientScopes:
+    accepted = sorted(scopes.granting(scope))
+    return InsufficientScopes(
+        "your token has not been granted the required scopes: "
+        f"this requires one of the following scopes: {accepted}",
+        details={"scopes": accepted},
+    )
+
+
+def _not_found_text(id_or_path: int | tuple[str, str]) -> str:
+    if isinstance(id_or_path, int):
+        return f"Could not resolve to a Repository with the id '{id_or_path}'."
+    return (
+        "Could not resolve to a Repository with the name "
+        f"'{printable(id_or_path[0])}/{printable(id_or_path[1])}'."
+    )
