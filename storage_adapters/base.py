@@ -16,13 +16,14 @@ An object is bytes under a key. Keys are relative slash-separated paths built by
 - A key must not lie beneath another object's key (``a/b`` beside ``a``): stores made of folders
   refuse that with InvalidKey.
 - A missing key raises ObjectNotFound, except in ``delete``, which is then quiet.
-- All methods may be called concurrently; iterators returned are closed by whoever iterates.
+- All methods may be called concurrently; iterators returned are closed by whoever iterates
+  (``contextlib.aclosing``), unless they are read to their end.
 - Faults raise StorageUnavailable; nothing is retried here beyond what an SDK does by itself.
 """
 
 import dataclasses
 import datetime as dt
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -68,7 +69,9 @@ class ObjectStore(Protocol):
         """The whole object; for small ones."""
         ...
 
-    def stream(self, key: str, *, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+    def stream(
+        self, key: str, *, start: int = 0, end: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """The bytes from ``start`` up to but not including ``end``, in pieces of about CHUNK_BYTES.
 
         Raises ObjectNotFound at the first piece, and ValueError for a range outside the object.
@@ -81,7 +84,7 @@ class ObjectStore(Protocol):
         """Quiet where there is no such object."""
         ...
 
-    def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
+    def list(self, prefix: str) -> AsyncGenerator[ObjectInfo, None]:
         """Objects whose key begins with ``prefix``, ordered by key; memory stays flat.
 
         ``prefix`` is the beginning of a key, not a folder: ``packs/1`` also finds ``packs/12/...``.

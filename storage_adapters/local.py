@@ -8,7 +8,7 @@ them.
 
 import itertools
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from pathlib import Path
 
@@ -119,7 +119,7 @@ class LocalObjectStore:
 
     async def stream(
         self, key: str, *, start: int = 0, end: int | None = None
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         run = self._blocking.run
         reader = _Reader(self._tree, check_key(key))
         try:
@@ -150,7 +150,7 @@ class LocalObjectStore:
         with faults_explained(self.root, f"delete {key!r}"):
             self._tree.remove(key)
 
-    async def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
+    async def list(self, prefix: str) -> AsyncGenerator[ObjectInfo, None]:
         run = self._blocking.run
         found = self._tree.walk(check_prefix(prefix))
         try:

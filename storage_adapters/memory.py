@@ -4,7 +4,7 @@ import asyncio
 import bisect
 import dataclasses
 import datetime as dt
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 
@@ -64,7 +64,7 @@ class MemoryObjectStore:
 
     async def stream(
         self, key: str, *, start: int = 0, end: int | None = None
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         data = self._find(key).data
         stop = resolve_range(key, len(data), start, end)
         for offset in range(start, stop, CHUNK_BYTES):
@@ -77,7 +77,7 @@ class MemoryObjectStore:
         if self._objects.pop(check_key(key), None) is not None:
             del self._keys[bisect.bisect_left(self._keys, key)]
 
-    async def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
+    async def list(self, prefix: str) -> AsyncGenerator[ObjectInfo, None]:
         position = bisect.bisect_left(self._keys, check_prefix(prefix))
         while position < len(self._keys) and self._keys[position].startswith(prefix):
             key = self._keys[position]

@@ -18,6 +18,7 @@ from storage_adapters.base import CHUNK_BYTES, ObjectStore
 from storage_adapters.errors import InvalidKey, ObjectExists, ObjectNotFound
 from storage_adapters.local import LocalObjectStore
 from storage_adapters.memory import MemoryObjectStore
+from tests.support.object_stores import list_keys
 
 MIB = 1024 * 1024
 
@@ -38,9 +39,9 @@ STORES = {
 }
 
 
-@pytest.fixture(params=STORES.values(), ids=STORES.keys())
+@pytest.fixture(params=STORES)
 def kind(request: pytest.FixtureRequest) -> StoreKind:
-    return request.param
+    return STORES[request.param]
 
 
 @pytest.fixture
@@ -92,10 +93,6 @@ async def read(store: ObjectStore, key: str, *, start: int = 0, end: int | None 
         return b"".join([piece async for piece in pieces])
 
 
-async def keys(store: ObjectStore, prefix: str = "") -> list[str]:
-    return [info.key async for info in store.list(prefix)]
-
-
 async def test_is_an_object_store(store: ObjectStore) -> None:
     assert isinstance(store, ObjectStore)
 
@@ -126,7 +123,7 @@ async def test_an_empty_object_is_an_object(
     assert await store.get("empty") == b""
     assert await read(store, "empty") == b""
     assert (await store.head("empty")).size == 0
-    assert await keys(store) == ["empty"]
+    assert await list_keys(store) == ["empty"]
 
 
 async def test_put_a_stream(store: ObjectStore) -> None:
@@ -155,7 +152,7 @@ async def test_put_one_file_under_two_keys_and_twice_under_one(
     assert await store.get("one") == b"other"
     assert await store.get("two") == b"same"
     assert source.read_bytes() == b"same"
-    assert await keys(store) == ["one", "two"]
+    assert await list_keys(store) == ["one", "two"]
 
 
 async def test_a_missing_source_file_is_the_callers_error(
@@ -176,7 +173,7 @@ async def test_a_source_that_is_no_plain_file_is_refused(
     with pytest.raises(ValueError) as refused:
         await store.put("key", source)
     assert str(refused.value) == f"{source} is not a regular file and cannot be stored"
-    assert await keys(store) == []
+    assert await list_keys(store) == []
 
 
 async def test_a_failing_source_leaves_what_was_there(store: ObjectStore) -> None:
@@ -187,7 +184,7 @@ async def test_a_failing_source_leaves_what_was_there(store: ObjectStore) -> Non
             await store.put(key, pieces)
         assert pieces.closed
     assert await store.get("old") == b"old"
-    assert await keys(store) == ["old"]
+    assert await list_keys(store) == ["old"]
 
 
 async def test_a_cancelled_put_leaves_what_was_there(store: ObjectStore) -> None:
@@ -201,7 +198,7 @@ async def test_a_cancelled_put_leaves_what_was_there(store: ObjectStore) -> None
             await task
         assert pieces.closed
     assert await store.get("old") == b"old"
-    assert await keys(store) == ["old"]
+    assert await list_keys(store) == ["old"]
 
 
 async def test_a_put_cancelled_anywhere_leaves_a_whole_object(
@@ -222,7 +219,7 @@ async def test_a_put_cancelled_anywhere_leaves_a_whole_object(
         # Only a put that ended before it was cancelled must have done its work.
         allowed = (old, new) if task.cancelled() else (new,)
         assert await store.get("key") in allowed
-        assert await keys(store) == ["key"]
+        assert await list_keys(store) == ["key"]
 
 
 async def test_readers_during_overwrites_see_one_version_whole(store: ObjectStore) -> None:
@@ -323,7 +320,7 @@ async def test_a_missing_key(store: ObjectStore) -> None:
             assert str(refused.value) == f"there is no object at {key!r}"
         assert store.local_path(key) is None
         await store.delete(key)
-    assert await keys(store) == ["folder/there", "there"]
+    assert await list_keys(store) == ["folder/there", "there"]
 
 
 async def test_delete(store: ObjectStore) -> None:
@@ -331,7 +328,7 @@ async def test_delete(store: ObjectStore) -> None:
     await store.put("a/b/d", b"2")
     await store.delete("a/b/c")
     await store.delete("a/b/c")
-    assert await keys(store) == ["a/b/d"]
+    assert await list_keys(store) == ["a/b/d"]
     with pytest.raises(ObjectNotFound):
         await store.get("a/b/c")
     await store.put("a/b/c", b"3")
@@ -344,7 +341,7 @@ async def test_a_folder_that_was_emptied_may_become_an_object(store: ObjectStore
     await store.put("a", b"2")
     await store.delete("a")
     await store.put_if_absent("a/b", b"3")
-    assert await keys(store) == ["a/b"]
+    assert await list_keys(store) == ["a/b"]
 
 
 async def test_a_key_may_not_lie_beneath_another(kind: StoreKind, store: ObjectStore) -> None:
@@ -359,7 +356,7 @@ async def test_a_key_may_not_lie_beneath_another(kind: StoreKind, store: ObjectS
         with pytest.raises(InvalidKey) as refused:
             await put("a", b"2")
         assert str(refused.value) == "storage key 'a' is a folder of other objects"
-    assert await keys(store) == ["a/b"]
+    assert await list_keys(store) == ["a/b"]
     assert await store.get("a/b") == b"1"
 
 
@@ -375,7 +372,7 @@ async def test_puts_and_deletes_in_one_folder_do_not_disturb_each_other(
             await store.delete(key)
 
     await asyncio.gather(*(come_and_go(number) for number in range(8)))
-    assert await keys(store) == []
+    assert await list_keys(store) == []
 
 
 # --- ranges
@@ -429,7 +426,7 @@ async def test_a_stream_may_be_left_early(store: ObjectStore) -> None:
     async with aclosing(store.stream("key")) as pieces:
         await anext(pieces)
     await store.delete("key")
-    assert await keys(store) == []
+    assert await list_keys(store) == []
 
 
 # --- head and list
@@ -456,16 +453,16 @@ async def test_list_is_ordered_by_key(store: ObjectStore) -> None:
     for key in reversed(ORDERED):
         await store.put(key, b"")
     assert sorted(ORDERED) == ORDERED
-    assert await keys(store) == ORDERED
+    assert await list_keys(store) == ORDERED
 
 
 @pytest.mark.parametrize("prefix", ["", "b", "b/", "b/a", "b/a/", "b/a/b", "b/a.", "b/ab", "b/c"])
 async def test_list_by_prefix(store: ObjectStore, prefix: str) -> None:
     for key in [*ORDERED, "a/other", "bb/other", "c"]:
         await store.put(key, b"")
-    every = await keys(store)
+    every = await list_keys(store)
     assert len(every) == 11
-    assert await keys(store, prefix) == [key for key in every if key.startswith(prefix)]
+    assert await list_keys(store, prefix) == [key for key in every if key.startswith(prefix)]
 
 
 async def test_list_sees_what_was_just_put_and_deleted(store: ObjectStore) -> None:
@@ -473,10 +470,10 @@ async def test_list_sees_what_was_just_put_and_deleted(store: ObjectStore) -> No
         pytest.skip("the store does not promise it")
     for number in range(10):
         await store.put(f"n/{number}", b"")
-        assert len(await keys(store, "n/")) == number + 1
+        assert len(await list_keys(store, "n/")) == number + 1
     for number in range(10):
         await store.delete(f"n/{number}")
-        assert len(await keys(store, "n/")) == 9 - number
+        assert len(await list_keys(store, "n/")) == 9 - number
 
 
 async def test_objects_may_go_while_they_are_listed(store: ObjectStore) -> None:
@@ -488,7 +485,7 @@ async def test_objects_may_go_while_they_are_listed(store: ObjectStore) -> None:
         listed.append(info.key)
         await store.delete(info.key)
     assert listed == names
-    assert await keys(store) == []
+    assert await list_keys(store) == []
 
 
 # --- keys, addresses, the end
@@ -545,13 +542,13 @@ async def test_invalid_keys_are_refused_everywhere(
     assert pieces.closed
     with pytest.raises(InvalidKey):
         store.local_path(key)
-    assert await keys(store) == []
+    assert await list_keys(store) == []
 
 
 async def test_invalid_prefixes_are_refused(store: ObjectStore) -> None:
     for prefix in ("/", "../", "a/../", ".incoming", "a\0", "a//"):
         with pytest.raises(InvalidKey) as refused:
-            await keys(store, prefix)
+            await list_keys(store, prefix)
         assert str(refused.value) == f"invalid storage key prefix {prefix!r}"
 
 
@@ -559,9 +556,9 @@ async def test_the_longest_key(store: ObjectStore) -> None:
     for key in ("a" * 255, "b" + "/b" * 127):
         await store.put(key, key.encode())
         assert await store.get(key) == key.encode()
-    assert await keys(store) == ["a" * 255, "b" + "/b" * 127]
+    assert await list_keys(store) == ["a" * 255, "b" + "/b" * 127]
     await store.delete("b" + "/b" * 127)
-    assert await keys(store) == ["a" * 255]
+    assert await list_keys(store) == ["a" * 255]
 
 
 async def test_signed_urls_as_the_capabilities_say(store: ObjectStore) -> None:
