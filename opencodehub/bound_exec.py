@@ -12,9 +12,14 @@ import sys
 _PR_SET_PDEATHSIG = 1
 
 
+def die_with_parent(number: int) -> None:
+    """Have the kernel send this process a signal when the process that started it ends."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+
+
 def main() -> None:
     parent, command = int(sys.argv[1]), sys.argv[2:]
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    die_with_parent(signal.SIGKILL)
     # The parent may have died before the kernel was told.
     if os.getppid() != parent:
         sys.exit(1)

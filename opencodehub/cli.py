@@ -6,6 +6,7 @@ listens sooner.
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -140,9 +141,11 @@ def _flags(options: argparse.Namespace) -> dict[str, Any]:
 
 def _serve(options: argparse.Namespace, lifeline: Lifeline | None) -> int:
     settings = _settings(options)
-    from opencodehub import event_loop, processes, supervisor
+    from opencodehub import bound_exec, event_loop, processes, supervisor
 
     processes.warn_of_unknown_variables()
+    if os.environ.pop("OCH_INTERNAL_STOP_WITH_PARENT", None):
+        bound_exec.die_with_parent(signal.SIGTERM)
     event_loop.run(supervisor.Supervisor(settings, _flags(options), sys.stdout).run())
     return 0
 
