@@ -33,6 +33,7 @@ CONNECT_TIMEOUT_SECONDS = 10
 POOL_TIMEOUT_SECONDS = 30
 
 _MYSQL_DUPLICATE_ENTRY = 1062
+_POSTGRESQL_UNIQUE_VIOLATION = "23505"
 _LAST_CODE_POINT = "\U0010ffff"
 
 
@@ -215,7 +216,7 @@ async def insert_or_ignore(
     try:
         return await _inserted(session, insert(table).values(list(rows)))
     except IntegrityError as error:
-        if not _is_duplicate(error):
+        if not violates_unique(error):
             raise
         if len(rows) == 1:
             return 0
@@ -228,9 +229,16 @@ async def _inserted(session: AsyncSession, statement: Any) -> int:
     return result.rowcount
 
 
-def _is_duplicate(error: DBAPIError) -> bool:
-    arguments = error.orig.args if error.orig is not None else ()
-    return bool(arguments) and arguments[0] == _MYSQL_DUPLICATE_ENTRY
+def violates_unique(error: DBAPIError) -> bool:
+    """Whether the database refused a row because another one has the same key."""
+    fault = error.orig
+    if fault is None:
+        return False
+    return (
+        getattr(fault, "sqlstate", None) == _POSTGRESQL_UNIQUE_VIOLATION
+        or (bool(fault.args) and fault.args[0] == _MYSQL_DUPLICATE_ENTRY)
+        or str(fault).startswith("UNIQUE constraint failed")
+    )
 
 
 def starts_with_any(
