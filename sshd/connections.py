@@ -115,7 +115,10 @@ class GitConnection(asyncssh.SSHServerConnection):
         return accepted
 
     async def is_known(self, username: str, key: asyncssh.SSHKey) -> bool:
-        """Whether the key belongs to somebody. Says nothing about who is there: keys are public."""
+        """Whether the key belongs to somebody. Says nothing about who is there: keys are public.
+
+        A suspended account's key is let in, to be told so once it has signed.
+        """
         if username != USER:
             return False
         op = new_operation(self._reception.runtime, self._address)
@@ -123,8 +126,8 @@ class GitConnection(asyncssh.SSHServerConnection):
             await authenticate_ssh_key(op, key.get_fingerprint())
         except Exception as error:
             shown = judge(op, error)
-            if shown.code is ErrorCode.UNAUTHENTICATED:
-                return False
+            if shown.code in (ErrorCode.UNAUTHENTICATED, ErrorCode.FORBIDDEN):
+                return shown.code is ErrorCode.FORBIDDEN
             raise asyncssh.DisconnectError(
                 asyncssh.DISC_SERVICE_NOT_AVAILABLE, text_for(op, shown)
             ) from error

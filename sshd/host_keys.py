@@ -59,7 +59,9 @@ async def load_host_keys(
             for name, algorithm in _GENERATED.items()
         ]
     if not host_key_pairs(loaded):
-        raise HostKeysUnusable(f"{_SETTING}: use keys of the types ed25519, ecdsa or rsa")
+        raise HostKeysUnusable(
+            "none of the keys is of a type that can be used: ed25519, ecdsa (NIST curves) or rsa"
+        )
     return loaded
 
 
@@ -115,19 +117,18 @@ def _read_configured(configured: str) -> list[asyncssh.SSHKey]:
             texts.append((path, Path(path).read_text()))
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not a text file"
-            raise HostKeysUnusable(f"{_SETTING}: cannot read {path}: {reason}") from error
+            raise HostKeysUnusable(f"cannot read {path}: {reason}") from error
     return [_import(text, path) for path, text in texts]
 
 
 def _import(text: str, name: str) -> asyncssh.SSHKey:
     try:
         key = asyncssh.import_private_key(text)
-    except asyncssh.KeyImportError as error:
-        # asyncssh words it without the key's own text.
+    except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
         raise HostKeysUnusable(
-            f"{_SETTING}: {name} is not a private key without passphrase: {error}"
+            f"{name} is not a private key without passphrase ({error})"
         ) from error
     private = key.pyca_key
     if isinstance(private, RSAPrivateKey) and private.key_size < MINIMUM_RSA_BITS:
-        raise HostKeysUnusable(f"{_SETTING}: {name} is an RSA key below {MINIMUM_RSA_BITS} bits")
+        raise HostKeysUnusable(f"{name} is an RSA key below {MINIMUM_RSA_BITS} bits")
     return key

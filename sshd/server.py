@@ -90,8 +90,8 @@ async def _options(
         config=None,
         server_factory=Callbacks,
         server_version=SOFTWARE_VERSION,
-        # One of each type is enough to construct; the pairs to sign with are set below.
-        server_host_keys=host_keys,
+        # asyncssh wants one here; the pairs to sign with are set below.
+        server_host_keys=host_keys[:1],
         kex_algs=algorithms.supported_key_exchanges(),
         encryption_algs=list(algorithms.CIPHERS),
         mac_algs=list(algorithms.MACS),
