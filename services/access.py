@@ -311,6 +311,11 @@ async def get_owner_to_fill(tx: ReadTransaction, login: str, visibility: Visibil
     return owner
 
 
+def repository_not_found(owner: str, name: str) -> NotFound:
+    """The one wording of "no such repository", for whoever must say so of a row it did find."""
+    return NotFound(_not_found_text((owner, name)))
+
+
 def printable(text: str) -> str:
     """What a user sent, fit to be shown back: cut, without control characters."""
     return "".join(each if each.isprintable() else "?" for each in text[:140])
