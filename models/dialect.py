@@ -1,9 +1,13 @@
 """What differs between SQLite, PostgreSQL and MariaDB. Everything above is written once."""
 
+import asyncio
 import datetime as dt
+import sqlite3
+import time
 from collections.abc import Sequence
 from typing import Any
 
+import aiosqlite
 from sqlalchemy import (
     URL,
     ColumnElement,
@@ -19,7 +23,8 @@ from sqlalchemy import (
     true,
     type_coerce,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
@@ -111,6 +116,7 @@ def _sqlite_engine(url: URL, begin: str, **options: Any) -> AsyncEngine:
             # The driver must not begin transactions by itself: it would begin deferred ones,
             # which fail with "busy" when two turn into writers, whatever the time-out.
             "isolation_level": None,
+            "async_creator_fn": _open_sqlite,
         },
         **options,
     )
@@ -143,10 +149,42 @@ def _sqlite_run(connection: DBAPIConnection, statement: str) -> None:
     cursor.close()
 
 
-def _sqlite_durable(connection: DBAPIConnection, _record: object) -> None:
-    _sqlite_run(connection, "PRAGMA journal_mode = WAL")
+def _sqlite_durable(connection: Any, _record: object) -> None:
+    connection.run_async(_sqlite_use_wal)
     _sqlite_run(connection, "PRAGMA synchronous = FULL")  # K1
     _sqlite_run(connection, "PRAGMA foreign_keys = ON")
+
+
+async def _open_sqlite(*arguments: Any, **options: Any) -> aiosqlite.Connection:
+    connection = aiosqlite.connect(*arguments, **options)
+    # As SQLAlchemy does: a forgotten connection must not keep the process alive.
+    connection._thread.daemon = True
+    try:
+        return await connection
+    except sqlite3.Error:
+        # The driver's thread still reports to this event loop, which might be closed by then.
+        await asyncio.to_thread(connection._thread.join)
+        raise
+
+
+async def _sqlite_use_wal(connection: aiosqlite.Connection) -> None:
+    """Switch a new database file to its write-ahead log.
+
+    Two processes that switch the same file at once wait for each other's lock, so nobody may wait
+    with a lock in hand: each tries, lets go, and tries again.
+    """
+    await connection.execute("PRAGMA busy_timeout = 0")
+    deadline = time.monotonic() + SQLITE_BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            await connection.execute("PRAGMA journal_mode = WAL")
+            break
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # of any kind
+            if not busy or time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(0.01)
+    await connection.execute(f"PRAGMA busy_timeout = {SQLITE_BUSY_TIMEOUT_SECONDS * 1000}")
 
 
 def _sqlite_query_only(connection: DBAPIConnection, _record: object) -> None:
@@ -205,11 +243,11 @@ async def insert_or_ignore(
     name = session.get_bind().dialect.name
     if name == "postgresql":
         return await _inserted(
-            session, postgresql.insert(table).values(list(rows)).on_conflict_do_nothing()
+            session, postgresql_insert(table).values(list(rows)).on_conflict_do_nothing()
         )
     if name == "sqlite":
         return await _inserted(
-            session, sqlite.insert(table).values(list(rows)).on_conflict_do_nothing()
+            session, sqlite_insert(table).values(list(rows)).on_conflict_do_nothing()
         )
     # INSERT IGNORE would also swallow missing parents and cut long texts. A duplicate rolls back
     # its statement alone on InnoDB, so the rows can be tried together and then one by one.

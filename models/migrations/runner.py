@@ -13,7 +13,6 @@ from pathlib import Path
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import URL, Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -91,7 +90,7 @@ def _upgrade(connection: Connection, revision: str) -> list[str]:
 def _downgrade(connection: Connection, revision: str) -> list[str]:
     directory = scripts()
     context = MigrationContext.configure(connection)
-    steps = _between(directory, revision, context.get_current_revision() or "base")
+    steps = _between(directory, revision, context.get_current_revision())
     for script in reversed(steps):
         script.module.downgrade(Operations(context))
         assert script.down_revision is None or isinstance(script.down_revision, str)
@@ -99,17 +98,19 @@ def _downgrade(connection: Connection, revision: str) -> list[str]:
     return [script.revision for script in reversed(steps)]
 
 
-def _between(directory: ScriptDirectory, after: str | None, until: str) -> list[Script]:
+def _between(directory: ScriptDirectory, after: str | None, until: str | None) -> list[Script]:
     """The scripts later than ``after``, up to and with ``until``, oldest first."""
-    try:
-        reached = {script.revision for script in directory.iterate_revisions(after, "base")}
-        wanted = directory.iterate_revisions(until, "base")
-        found = [script for script in wanted if script.revision not in reached]
-    except CommandError as error:
-        raise UnknownRevision(
-            f"{error}; if a newer version has migrated this database, run that version"
-        ) from error
-    return found[::-1]
+    history = list(directory.walk_revisions())[::-1]
+    # How many scripts are behind a database at that revision.
+    passed = {"base": 0, None: 0, "head": len(history)}
+    passed |= {script.revision: number for number, script in enumerate(history, start=1)}
+    for revision in (after, until):
+        if revision not in passed:
+            raise UnknownRevision(
+                f"this version has no schema revision {revision!r}; "
+                "if a newer version has migrated the database, run that version"
+            )
+    return history[passed[after] : passed[until]]
 
 
 def _current(connection: Connection) -> str | None:

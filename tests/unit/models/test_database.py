@@ -1,7 +1,7 @@
 import pytest
+
 from models import User
 from models.database import Database
-
 
 pytestmark = pytest.mark.databases
 
