@@ -199,6 +199,25 @@ async def roles_of(
     return roles
 
 
+async def refusals(
+    tx: ReadTransaction, action: Action, repository_ids: Sequence[int]
+) -> dict[int, ForgeError]:
+    """What ``get_repository`` would raise for each of them, in one statement; those it would give
+    are left out."""
+    current = await credentials.reload(tx.session, tx.actor)
+    found = await tx.session.execute(
+        _select_candidates(current).where(Repository.id.in_(repository_ids))
+    )
+    candidates = {row[0].id: _Candidate(*row) for row in found}
+    refused: dict[int, ForgeError] = {}
+    for repository_id in repository_ids:
+        try:
+            _judge(current, candidates.get(repository_id), action, repository_id)
+        except ForgeError as fault:
+            refused[repository_id] = fault
+    return refused
+
+
 async def name_with_owner(tx: ReadTransaction, repository: Repository) -> str:
     """``OWNER/NAME`` as both are written now."""
     login = await tx.session.scalar(select(_owners.login).where(_owners.id == repository.owner_id))
@@ -283,6 +302,31 @@ async def acting_user(tx: ReadTransaction, scope: str, *, prove_password: bool =
     return user
 
 
+async def account_to_equip(tx: ReadTransaction, user_id: int, scope: str) -> User:
+    """The account that gets a new credential: one's own, or any for the server's operator.
+
+    Nobody else, administrators included: who adds a key to an account can act as it. Raises as
+    ``acting_user``, and NotFound.
+    """
+    if tx.actor.kind is not ActorKind.OPERATOR:
+        user = await acting_user(tx, scope, prove_password=True)
+        if user.id != user_id:
+            raise Forbidden("credentials can only be made for one's own account")
+        return user
+    found = await tx.session.get(User, user_id) if is_id(user_id) else None
+    if found is None:
+        raise NotFound(f"Could not resolve to a User with the id '{user_id}'.")
+    return found
+
+
+async def owner_id_unless_admin(tx: ReadTransaction, scope: str) -> int | None:
+    """To whom a thing must belong for the actor to take it away; None for an administrator."""
+    actor = await credentials.reload(tx.session, tx.actor)
+    if actor.is_site_admin and actor.kind is not ActorKind.SSH_KEY:
+        return None
+    return (await acting_user(tx, scope)).id
+
+
 async def require_site_admin(tx: ReadTransaction) -> None:
     """Raises Unauthenticated or Forbidden unless the actor administers this server now."""
     actor = await credentials.reload(tx.session, tx.actor)
@@ -316,6 +360,11 @@ def repository_not_found(owner: str, name: str) -> NotFound:
     return NotFound(_not_found_text((owner, name)))
 
 
+def is_id(number: int) -> bool:
+    """Whether a row can have this number. Databases fail on larger ones instead of finding none."""
+    return 0 < number < 2**31
+
+
 def printable(text: str) -> str:
     """What a user sent, fit to be shown back: cut, without control characters."""
     return "".join(each if each.isprintable() else "?" for each in text[:140])
@@ -324,7 +373,7 @@ def printable(text: str) -> str:
 async def _resolve(tx: ReadTransaction, id_or_path: int | tuple[str, str]) -> int:
     """The id a path names now or named once; 0, which no row has, for none."""
     if isinstance(id_or_path, int):
-        return id_or_path if 0 < id_or_path < 2**31 else 0
+        return id_or_path if is_id(id_or_path) else 0
     # Only ASCII is folded: "\u212a" (Kelvin sign) in lower case would be a plain "k".
     login, name = (part.lower() if _SAFE_NAME.fullmatch(part) else "" for part in id_or_path)
     owner_id = func.coalesce(
