@@ -57,7 +57,13 @@ def prepare_socket(places: Places) -> Path:
     socket = places.redis_socket
     data_directory.private_folder(socket.parent)
     socket.unlink(missing_ok=True)
+    log_file(socket).unlink(missing_ok=True)
     return socket
+
+
+def log_file(socket: Path) -> Path:
+    """What the server says; it is little, and begins anew with each server."""
+    return socket.with_name("redis.log")
 
 
 def command(server: Path, socket: Path) -> list[str]:
@@ -70,7 +76,7 @@ def command(server: Path, socket: Path) -> list[str]:
         *("--unixsocket", str(socket), "--unixsocketperm", "700"),
         *("--save", "", "--appendonly", "no"),
         *("--dir", str(socket.parent)),
-        *("--daemonize", "no", "--loglevel", "warning"),
+        *("--daemonize", "no", "--logfile", str(log_file(socket)), "--loglevel", "warning"),
         # Queued jobs must not vanish silently: a full Redis refuses instead.
         *("--maxmemory-policy", "noeviction"),
     ]

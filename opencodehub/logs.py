@@ -18,7 +18,7 @@ _SECRET_NAMES = re.compile(r"password|secret|token|authorization|cookie|credenti
 _SECRET_VALUES = re.compile(
     r"\boch_[A-Za-z0-9]{8,}"  # access tokens
     r"|\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"  # signed tokens
-    r"|(?<=://)[^/@\s'\"]+:[^/@\s'\"]+(?=@)"  # user and password in an address
+    r"|(?<=://)[^/@\s'\"]*:[^/@\s'\"]+(?=@)"  # user and password in an address
     r"|(?<=\bBasic )[A-Za-z0-9+/=]{8,}"
     r"|(?<=\bBearer )\S{8,}"
 )

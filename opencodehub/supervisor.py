@@ -43,6 +43,7 @@ class Part:
 
     name: str
     command: list[str] | None = None
+    options: tuple[str, ...] = ()
     process: asyncio.subprocess.Process | None = None
     connection: socket.socket | None = None
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -147,10 +148,12 @@ class Supervisor:
         try:
             await self._unless_a_keeper_fails(embedded_redis.wait_until_ready(path))
         except TimeoutError:
-            raise CannotServe("the embedded redis-server does not answer") from None
+            raise CannotServe(
+                f"the embedded redis-server does not answer; see {embedded_redis.log_file(path)}"
+            ) from None
 
     async def _migrate(self) -> None:
-        part = Part("migrate")
+        part = Part("migrate", options=("--quiet",))
         process = await self._spawn(part)
         self._allow_start(part)
         try:
@@ -220,7 +223,7 @@ class Supervisor:
         environment, descriptors, theirs = dict(self._environment), [self._lock], None
         command = part.command
         if command is None:
-            command = [sys.executable, "-m", "opencodehub", part.name]
+            command = [sys.executable, "-m", "opencodehub", part.name, *part.options]
             part.connection, theirs = socket.socketpair()
             part.connection.setblocking(False)
             descriptors.append(theirs.fileno())

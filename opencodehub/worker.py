@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import datetime as dt
+import signal
 import threading
 import warnings
 from collections.abc import Callable, Coroutine
@@ -11,6 +12,7 @@ from typing import Any
 import structlog
 from celery import Celery, signals
 from celery.beat import Scheduler, Service
+from celery.worker import state
 
 from opencodehub import event_loop, wiring
 from opencodehub.job_queue import QUEUES, create_celery, register_jobs
@@ -79,7 +81,7 @@ def run_worker(settings: Settings, ready: Callable[[], None]) -> None:
         for job in REGISTRY.values():
             _add_task(app, job, jobs)
         # Celery keeps weak references to receivers.
-        receivers = [lambda **_: ready(), lambda **_: None]
+        receivers = [lambda **_: _started(ready), lambda **_: None]
         signals.worker_ready.connect(receivers[0])
         signals.setup_logging.connect(receivers[1])
         worker = app.Worker(
@@ -91,6 +93,12 @@ def run_worker(settings: Settings, ready: Callable[[], None]) -> None:
             without_mingle=True,
         )
         worker.start()
+
+
+def _started(ready: Callable[[], None]) -> None:
+    # Celery's own handler does the same, but also prints to standard output.
+    signal.signal(signal.SIGTERM, lambda *_: setattr(state, "should_stop", 0))
+    ready()
 
 
 def _add_task(app: Celery, job: Job, jobs: JobLoop) -> None:
