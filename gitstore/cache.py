@@ -230,8 +230,9 @@ class RepositoryCache:
             name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400, dir_fd=directory.fd
         )
         with os.fdopen(fd, "wb") as file:
-            async for piece in self._store.stream(key):
-                await asyncio.to_thread(file.write, piece)
+            async with contextlib.aclosing(self._store.stream(key)) as pieces:
+                async for piece in pieces:
+                    await asyncio.to_thread(file.write, piece)
 
     async def adopt(self, repository: CachedRepository, stem: str, folder: Path) -> None:
         """Link a pack that was just committed, so that it need not be fetched again.
