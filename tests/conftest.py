@@ -1,7 +1,8 @@
 """Fixtures that every suite shares: databases with the schema in place, and Redis.
 
-``OCH_TEST_DATABASES=sqlite`` limits the tests marked ``databases`` to the systems it names, for the
-quick loop. A server that is not installed skips its tests; under ``CI=true`` it fails them.
+A test marked ``databases`` runs on each system, one marked ``databases("mariadb")`` on those named.
+``OCH_TEST_DATABASES=sqlite`` keeps a run to the systems it names, for the quick loop. A server that
+is not installed skips its tests; under ``CI=true`` it fails them.
 """
 
 import os
@@ -39,10 +40,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    marked = metafunc.definition.get_closest_marker("databases") is not None
-    if marked and "database_kind" in metafunc.fixturenames:
+    mark = metafunc.definition.get_closest_marker("databases")
+    if mark is not None and "database_kind" in metafunc.fixturenames:
         wanted = os.environ.get("OCH_TEST_DATABASES", ",".join(KINDS)).split(",")
-        metafunc.parametrize("database_kind", [kind for kind in KINDS if kind in wanted])
+        kinds = [kind for kind in mark.args or KINDS if kind in wanted]
+        metafunc.parametrize("database_kind", kinds)
 
 
 @pytest.fixture(scope="session")
