@@ -6,9 +6,7 @@ for it, in text, code and number of queries (K9).
 """
 
 import dataclasses
-import datetime as dt
 import enum
-import re
 from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, Select, and_, exists, false, func, or_, select, true
@@ -19,11 +17,9 @@ from models import (
     Owner,
     Repository,
     RepositoryRedirect,
-    Session,
     User,
     Visibility,
 )
-from models.base import utc_now
 from services import credentials, scopes
 from services.actor import Actor, ActorKind
 from services.context import ReadTransaction
@@ -35,9 +31,9 @@ from services.errors import (
     NotFound,
     Unauthenticated,
 )
+from services.names import is_id, name_key, printable
 
 ARCHIVED = "repository is archived so it is read-only"
-PASSWORD_FRESH = dt.timedelta(minutes=15)
 
 
 class Role(enum.IntEnum):
@@ -111,7 +107,6 @@ ALLOWED_WHEN_ARCHIVED = frozenset(
 ALLOWED_WITH_SSH_KEY = frozenset((Action.REPOSITORY_READ, Action.REPOSITORY_PUSH))
 
 _KEYS_DO_GIT = "an SSH key can only fetch and push"
-_SAFE_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)
 _owners = Owner.__table__.c
 
 
@@ -277,105 +272,16 @@ def require_scope(actor: Actor, scope: str) -> None:
         raise Forbidden("an access token limited to some repositories cannot change the account")
 
 
-async def acting_user(tx: ReadTransaction, scope: str, *, prove_password: bool = False) -> User:
-    """The user on whose own account the actor acts now.
-
-    With ``prove_password`` a session must have proven the password within 15 minutes. Raises as
-    ``require_scope``, and Forbidden where there is no user.
-    """
-    actor = await credentials.reload(tx.session, tx.actor)
-    require_scope(actor, scope)
-    user = await tx.session.get(User, actor.user_id) if actor.user_id is not None else None
-    if user is None:
-        raise Forbidden("only a user has an account to change")
-    if prove_password and actor.kind is ActorKind.SESSION:
-        confirmed_at = actor.confirmed_at
-        if actor.credential_id is not None:
-            confirmed_at = await tx.session.scalar(
-                select(Session.confirmed_at).where(Session.id == actor.credential_id)
-            )
-        if confirmed_at is None or confirmed_at < utc_now() - PASSWORD_FRESH:
-            raise Forbidden(
-                "confirm your password first; it was last given more than 15 minutes ago",
-                details={"reason": "password_confirmation_required"},
-            )
-    return user
-
-
-async def account_to_equip(tx: ReadTransaction, user_id: int, scope: str) -> User:
-    """The account that gets a new credential: one's own, or any for the server's operator.
-
-    Nobody else, administrators included: who adds a key to an account can act as it. Raises as
-    ``acting_user``, and NotFound.
-    """
-    if tx.actor.kind is not ActorKind.OPERATOR:
-        user = await acting_user(tx, scope, prove_password=True)
-        if user.id != user_id:
-            raise Forbidden("credentials can only be made for one's own account")
-        return user
-    found = await tx.session.get(User, user_id) if is_id(user_id) else None
-    if found is None:
-        raise NotFound(f"Could not resolve to a User with the id '{user_id}'.")
-    return found
-
-
-async def owner_id_unless_admin(tx: ReadTransaction, scope: str) -> int | None:
-    """To whom a thing must belong for the actor to take it away; None for an administrator."""
-    actor = await credentials.reload(tx.session, tx.actor)
-    if actor.is_site_admin and actor.kind is not ActorKind.SSH_KEY:
-        return None
-    return (await acting_user(tx, scope)).id
-
-
-async def require_site_admin(tx: ReadTransaction) -> None:
-    """Raises Unauthenticated or Forbidden unless the actor administers this server now."""
-    actor = await credentials.reload(tx.session, tx.actor)
-    if actor.kind is ActorKind.OPERATOR:
-        return
-    require_scope(actor, "site_admin")
-    if not actor.is_site_admin:
-        raise Forbidden("only an administrator of this server may do this")
-
-
-async def get_owner_to_fill(tx: ReadTransaction, login: str, visibility: Visibility) -> Owner:
-    """The account in which the actor may put a repository of this visibility.
-
-    One's own; any for an administrator of the server. Raises NotFound, Unauthenticated, Forbidden,
-    InsufficientScopes.
-    """
-    actor = await credentials.reload(tx.session, tx.actor)
-    if actor.kind is not ActorKind.OPERATOR:
-        require_scope(actor, "public_repo" if visibility is Visibility.PUBLIC else "repo")
-    key = login.lower() if _SAFE_NAME.fullmatch(login) else ""
-    owner = await tx.session.scalar(select(Owner).where(Owner.login_key == key))
-    if owner is None:
-        raise NotFound(f"Could not resolve to a User with the login of '{printable(login)}'.")
-    if owner.id != actor.user_id and not actor.is_site_admin:
-        raise Forbidden(f"you cannot create repositories for {owner.login}")
-    return owner
-
-
 def repository_not_found(owner: str, name: str) -> NotFound:
     """The one wording of "no such repository", for whoever must say so of a row it did find."""
     return NotFound(_not_found_text((owner, name)))
-
-
-def is_id(number: int) -> bool:
-    """Whether a row can have this number. Databases fail on larger ones instead of finding none."""
-    return 0 < number < 2**31
-
-
-def printable(text: str) -> str:
-    """What a user sent, fit to be shown back: cut, without control characters."""
-    return "".join(each if each.isprintable() else "?" for each in text[:140])
 
 
 async def _resolve(tx: ReadTransaction, id_or_path: int | tuple[str, str]) -> int:
     """The id a path names now or named once; 0, which no row has, for none."""
     if isinstance(id_or_path, int):
         return id_or_path if is_id(id_or_path) else 0
-    # Only ASCII is folded: "\u212a" (Kelvin sign) in lower case would be a plain "k".
-    login, name = (part.lower() if _SAFE_NAME.fullmatch(part) else "" for part in id_or_path)
+    login, name = (name_key(part) for part in id_or_path)
     owner_id = func.coalesce(
         select(_owners.id).where(_owners.login_key == login).scalar_subquery(),
         select(LoginRedirect.owner_id).where(LoginRedirect.login_key == login).scalar_subquery(),

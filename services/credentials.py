@@ -37,6 +37,17 @@ async def load_session(session: AsyncSession, row: Session) -> Actor:
     )
 
 
+def new_session_actor(user: User) -> Actor:
+    """Somebody who has just proven the password, before there is a session row."""
+    return Actor(
+        ActorKind.SESSION,
+        user_id=user.id,
+        login=user.login,
+        is_site_admin=user.is_site_admin,
+        confirmed_at=utc_now(),
+    )
+
+
 async def load_access_token(session: AsyncSession, row: AccessToken) -> Actor:
     """Raises Unauthenticated when it is revoked or expired and Forbidden for a suspended user.
 

@@ -1,4 +1,4 @@
-"""What happened, as frozen dataclasses of ids. ``Transaction.emit`` writes them to the events table.
+"""What happened, as frozen dataclasses of ids. ``Transaction.emit`` writes them to a table.
 
 The row and what it describes commit together (K4); consumers see an event at least once.
 """
@@ -72,3 +72,70 @@ class CredentialRevoked(DomainEvent):
     kind: str
     credential_id: int
     user_id: int | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class UserRenamed(DomainEvent):
+    user_id: int
+    old_login: str
+    new_login: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class UserSuspended(DomainEvent):
+    user_id: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class UserUnsuspended(DomainEvent):
+    user_id: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PasswordChanged(DomainEvent):
+    user_id: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EmailAddressAdded(DomainEvent):
+    user_id: int
+    email_address_id: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EmailAddressRemoved(DomainEvent):
+    user_id: int
+    email_address_id: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EmailAddressVerified(DomainEvent):
+    user_id: int
+    email_address_id: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EmailVerificationRequested(DomainEvent):
+    user_id: int
+    email_address_id: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PrimaryEmailAddressChanged(DomainEvent):
+    user_id: int
+    email_address_id: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PasswordConfirmed(DomainEvent):
+    """A session proved its password again."""
+
+    user_id: int
+    session_id: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RepositoryTransferred(DomainEvent):
+    repository_id: int
+    old_owner_id: int
+    new_owner_id: int

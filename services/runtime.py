@@ -6,6 +6,7 @@ from gitstore.store import GitStore
 from models.database import Database
 from services.bus import EventBus
 from services.jobs import JobQueue
+from services.mail import Mailer, NoMailer
 from services.password_hashing import PasswordHasher
 from services.rate_limits import RateLimiter
 from services.settings import ServiceSettings
@@ -26,3 +27,4 @@ class Runtime:
     rate_limiter: RateLimiter
     passwords: PasswordHasher
     signer: TokenSigner
+    mailer: Mailer = dataclasses.field(default_factory=NoMailer)
