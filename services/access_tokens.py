@@ -64,8 +64,9 @@ async def create_access_token(
             raise Invalid(
                 "only an administrator's token can have the scope 'site_admin'", fields=("scopes",)
             )
-        for repository_id in repository_ids or ():
-            await access.get_repository(tx, repository_id, Action.REPOSITORY_READ)
+        # In one order, so that two such requests cannot wait for each other.
+        for repository_id in sorted(set(repository_ids or ())):
+            await access.get_repository(tx, repository_id, Action.REPOSITORY_READ, lock=True)
         token = new_access_token()
         row = AccessToken(
             user_id=user.id,

@@ -32,9 +32,9 @@ from services.tokens import (
 )
 
 BAD_CREDENTIALS = "Bad credentials"
-TOKEN_NEEDED = (
+REFUSED_UNREAD = (
     "passwords are not accepted here; make an access token in your settings and use it "
-    "as the password"  # noqa: S105
+    "as the password"
 )
 MAX_HEADER_LENGTH = 8192
 _USED_EVERY_SECONDS = 60
@@ -122,7 +122,7 @@ async def authenticate_basic(op: OpContext, username: str, password: str) -> Act
     if password in ("", "x-oauth-basic") and looks_like_access_token(username):
         username, password = "", username
     if not looks_like_access_token(password):
-        raise Unauthenticated(TOKEN_NEEDED)
+        raise Unauthenticated(REFUSED_UNREAD)
     actor = await authenticate_token(op, password)
     if username.lower() not in _NOBODY and username.lower() != (actor.login or "").lower():
         async with op.read() as tx:

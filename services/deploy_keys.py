@@ -27,7 +27,9 @@ async def add_deploy_key(
     key = parse_public_key(public_key)
     title = checked_title(title, key)
     async with op.transaction() as tx:
-        repository = await access.get_repository(tx, repository_id, Action.REPOSITORY_MANAGE_KEYS)
+        repository = await access.get_repository(
+            tx, repository_id, Action.REPOSITORY_MANAGE_KEYS, lock=True
+        )
         if tx.actor.kind is ActorKind.SESSION:
             await account_access.acting_user(tx, "repo", prove_password=True)
         count = await tx.session.scalar(

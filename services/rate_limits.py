@@ -7,8 +7,8 @@ import asyncio
 import dataclasses
 import math
 import time
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
 
 import redis.asyncio as redis
 import structlog
@@ -29,6 +29,14 @@ if fits and cost > 0 then
   end
 end
 return {used, redis.call('PTTL', KEYS[1]), fits and 1 or 0}
+"""
+_GIVE_BACK = """
+local used = tonumber(redis.call('GET', KEYS[1]) or '0')
+local back = math.min(used, tonumber(ARGV[1]))
+if back > 0 then
+  redis.call('DECRBY', KEYS[1], back)
+end
+return 0
 """
 _REDIS_SECONDS = 2.0
 _RETRY_REDIS_SECONDS = 5.0
@@ -59,6 +67,10 @@ class RateLimiter(Protocol):
 
     async def remaining(self, key: str, limit: int, window_seconds: int) -> RateLimitState:
         """Look without taking anything."""
+        ...
+
+    async def give_back(self, key: str, cost: int = 1) -> None:
+        """Undo a ``check`` that turned out not to count."""
         ...
 
     async def reset(self, key: str) -> None:
@@ -97,6 +109,11 @@ class MemoryRateLimiter:
             return RateLimitState(limit, 0, window_seconds)
         return RateLimitState(limit, used, math.ceil(ends - now))
 
+    async def give_back(self, key: str, cost: int = 1) -> None:
+        if key in self._windows:
+            ends, used = self._windows[key]
+            self._windows[key] = (ends, max(0, used - cost))
+
     async def reset(self, key: str) -> None:
         self._windows.pop(key, None)
 
@@ -121,6 +138,7 @@ class RedisRateLimiter:
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
         self._take = client.register_script(_TAKE)
+        self._return = client.register_script(_GIVE_BACK)
         self._stand_in = MemoryRateLimiter()
         self._away_until = 0.0
         self._is_away = False
@@ -141,11 +159,21 @@ class RedisRateLimiter:
         used, left, _ = answer
         return RateLimitState(limit, used, math.ceil(left))
 
+    async def give_back(self, key: str, cost: int = 1) -> None:
+        await self._stand_in.give_back(key, cost)
+        await self._tell(lambda: self._return(keys=[_redis_key(key)], args=[cost]))
+
     async def reset(self, key: str) -> None:
         await self._stand_in.reset(key)
+        await self._tell(lambda: self._client.delete(_redis_key(key)))
+
+    async def _tell(self, command: Callable[[], Awaitable[Any]]) -> None:
+        """What is lost while Redis is away only makes a window a little stricter."""
+        if time.monotonic() < self._away_until:
+            return
         try:
             async with asyncio.timeout(_REDIS_SECONDS):
-                await self._client.delete(_redis_key(key))
+                await command()
         except (RedisError, OSError, TimeoutError):
             self._went_away()
 

@@ -18,7 +18,7 @@ from services.names import name_key
 from services.tokens import hash_signed_token_id, hash_token, new_session_secret
 
 WRONG = "the login or the password is wrong"
-# Per window of 15 minutes. An account is throttled for each address alone first, so that a
+# Failures per window of 15 minutes. An account is throttled for each address alone first, so that a
 # stranger who guesses cannot easily lock its owner out.
 _WINDOW_SECONDS = 15 * 60
 _PER_ACCOUNT_AND_ADDRESS = 10
@@ -121,17 +121,22 @@ async def _prove(op: OpContext, login_or_email: str, password: str) -> User:
     # Unknown accounts are throttled as known ones are, under a key of what was typed.
     account = f"user:{user.id}" if user else f"name:{hash_token(login_or_email.lower())}"
     limiter = op.runtime.rate_limiter
-    narrow = f"sign-in:{account}:{op.address}"
-    await limiter.check(f"sign-in:address:{op.address}", _PER_ADDRESS, _WINDOW_SECONDS)
-    await limiter.check(narrow, _PER_ACCOUNT_AND_ADDRESS, _WINDOW_SECONDS)
-    await limiter.check(f"sign-in:{account}", _PER_ACCOUNT, _WINDOW_SECONDS)
+    limits = {
+        f"sign-in:{account}:{op.address}": _PER_ACCOUNT_AND_ADDRESS,
+        f"sign-in:{account}": _PER_ACCOUNT,
+        f"sign-in:address:{op.address}": _PER_ADDRESS,
+    }
+    # Taken before the password is looked at, so that many at once cannot slip through.
+    for key, limit in limits.items():
+        await limiter.check(key, limit, _WINDOW_SECONDS)
     check = await op.runtime.passwords.verify(user.password_hash if user else None, password)
     if user is None or not check.is_right:
         op.log.info("sign-in refused", address=op.address)
         raise Unauthenticated(WRONG)
     if user.suspended_at is not None:
         raise Forbidden(credentials.SUSPENDED)
-    await limiter.reset(narrow)
+    for key in limits:
+        await limiter.give_back(key)
     if check.new_hash is not None:
         async with op.transaction() as tx:
             row = await tx.session.get(User, user.id)
