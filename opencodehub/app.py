@@ -3,9 +3,8 @@
 import html
 import re
 
-from graph.endpoint import GraphQLEndpoint
-
 from gitserve.smart_http import GitHTTP
+from graph.endpoint import GraphQLEndpoint
 from opencodehub import health
 from opencodehub.asgi import (
     ASGIApp,

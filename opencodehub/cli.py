@@ -135,6 +135,16 @@ def _settings(options: argparse.Namespace) -> "Settings":
     return settings.load(_flags(options))
 
 
+def _command_settings(options: argparse.Namespace) -> "Settings":
+    """The settings of a command that ends soon. It logs on request only: it speaks for itself."""
+    settings = _settings(options)
+    from opencodehub import logs
+
+    level = settings.log_level if "log_level" in settings.model_fields_set else "critical"
+    logs.configure(level, settings.log_format, process="och")
+    return settings
+
+
 def _flags(options: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(options, name, None) for name in _SETTINGS_FLAGS}
 
@@ -197,7 +207,7 @@ def _beat(options: argparse.Namespace, lifeline: Lifeline | None) -> None:
 
 
 def _migrate(options: argparse.Namespace, lifeline: Lifeline | None) -> None:
-    settings = _settings(options)
+    settings = _command_settings(options)
     from models.migrations import runner
     from opencodehub import event_loop
 
@@ -211,7 +221,7 @@ def _migrate(options: argparse.Namespace, lifeline: Lifeline | None) -> None:
 
 
 def _seed(options: argparse.Namespace, lifeline: Lifeline | None) -> None:
-    settings = _settings(options)
+    settings = _command_settings(options)
     from opencodehub import event_loop, seed
 
     event_loop.run(seed.seed(settings, sys.stdout))
@@ -224,7 +234,7 @@ def _schema(options: argparse.Namespace, lifeline: Lifeline | None) -> None:
 
 
 def _doctor(options: argparse.Namespace, lifeline: Lifeline | None) -> int:
-    settings = _settings(options)
+    settings = _command_settings(options)
     from opencodehub import doctor, event_loop
 
     return event_loop.run(doctor.examine(settings, sys.stdout))
@@ -236,7 +246,7 @@ def _version(options: argparse.Namespace, lifeline: Lifeline | None) -> None:
 
 def _account(name: str) -> Callable[[argparse.Namespace, Lifeline | None], None]:
     def run(options: argparse.Namespace, lifeline: Lifeline | None) -> None:
-        settings = _settings(options)
+        settings = _command_settings(options)
         from opencodehub import account_commands, event_loop
 
         command = getattr(account_commands, name)

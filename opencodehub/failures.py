@@ -5,6 +5,7 @@ import structlog
 from gitstore.process import GitNotFound
 from models.database import DatabaseUnavailable
 from models.migrations.runner import MigrationInProgress, UnknownRevision
+from opencodehub import logs
 from opencodehub.console import say
 from opencodehub.data_directory import Unusable
 from opencodehub.lifeline import EXIT_HOPELESS
@@ -49,6 +50,8 @@ def report(error: Exception) -> int:
             say(f"the object store does not answer: {error}")
             return EXIT_FAILURE
         case _:
+            if not structlog.is_configured():
+                logs.configure("critical", "console", process="och")
             structlog.get_logger("opencodehub").exception("internal error", exc_info=error)
             say(f"internal error: {type(error).__name__}: {error}")
             return EXIT_FAILURE

@@ -34,10 +34,13 @@ def configure(level: str, form: str, *, process: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _naming_process(process),
     ]
-    final: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
-    if not console:
-        final.append(structlog.processors.format_exc_info)
-    final += [strike_out_secrets, _renderer(console)]
+    final: list[Processor] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        # Here and not in the renderer, so that secrets in tracebacks are struck out as well.
+        structlog.processors.format_exc_info,
+        strike_out_secrets,
+        _renderer(console),
+    ]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=final)
@@ -45,6 +48,7 @@ def configure(level: str, form: str, *, process: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    logging.captureWarnings(capture=True)
     # These tell of every connection or query at a level the hub uses for its own news.
     for name in ("asyncssh", "uvicorn", "sqlalchemy", "alembic", "celery", "kombu", "httpx"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
@@ -101,5 +105,8 @@ def _naming_process(process: str) -> Processor:
 
 def _renderer(console: bool) -> Processor:
     if console:
-        return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        # The library's own choice shows local variables, and among them secrets.
+        return structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     return structlog.processors.JSONRenderer(ensure_ascii=False, default=repr)

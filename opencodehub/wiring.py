@@ -65,6 +65,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
 @contextlib.asynccontextmanager
 async def open_command_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     """The runtime of one command: it needs no Redis, since the sweep finds what it leaves to do."""
+    register_jobs()
     async with _runtime(
         settings, MemoryEventBus(), MemoryJobQueue(), MemoryRateLimiter()
     ) as runtime:
