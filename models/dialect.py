@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.pool import NullPool
@@ -49,9 +49,15 @@ class UnsupportedDatabase(ValueError):
 def async_url(url: str | URL) -> URL:
     """The same address with the asynchronous driver this project pins.
 
-    Raises UnsupportedDatabase with the list of supported schemes.
+    Raises UnsupportedDatabase, which says what is supported and never repeats a password.
     """
-    url = make_url(url)
+    try:
+        url = make_url(url)
+    except ArgumentError as error:
+        raise UnsupportedDatabase(
+            "the database's address cannot be read; "
+            "it looks like postgresql://user:password@host/name or sqlite:////folder/file"
+        ) from error
     match url.get_backend_name():
         case "sqlite":
             if url.database in (None, "", ":memory:") or "mode=memory" in str(url):
@@ -240,29 +246,29 @@ async def insert_or_ignore(
     """
     if not rows:
         return 0
-    name = session.get_bind().dialect.name
-    if name == "postgresql":
-        return await _inserted(
-            session, postgresql_insert(table).values(list(rows)).on_conflict_do_nothing()
-        )
-    if name == "sqlite":
-        return await _inserted(
-            session, sqlite_insert(table).values(list(rows)).on_conflict_do_nothing()
-        )
+    target, values = table.__table__, list(rows)
+    match session.get_bind().dialect.name:
+        case "postgresql":
+            statement = postgresql_insert(target).values(values)
+            return await _inserted(session, statement.on_conflict_do_nothing())
+        case "sqlite":
+            return await _inserted(
+                session, sqlite_insert(target).values(values).on_conflict_do_nothing()
+            )
     # INSERT IGNORE would also swallow missing parents and cut long texts. A duplicate rolls back
     # its statement alone on InnoDB, so the rows can be tried together and then one by one.
     try:
-        return await _inserted(session, insert(table).values(list(rows)))
+        return await _inserted(session, insert(target).values(values))
     except IntegrityError as error:
         if not violates_unique(error):
             raise
-        if len(rows) == 1:
+        if len(values) == 1:
             return 0
-    return sum([await insert_or_ignore(session, table, [row]) for row in rows])
+    return sum([await insert_or_ignore(session, table, [row]) for row in values])
 
 
 async def _inserted(session: AsyncSession, statement: Any) -> int:
-    result = await session.execute(statement)
+    result = await session.execute(statement, execution_options={"preserve_rowcount": True})
     assert isinstance(result, CursorResult)
     return result.rowcount
 
