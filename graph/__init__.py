@@ -1,0 +1,1 @@
+"""The contract: GraphQL types, roots and limits, and the HTTP endpoint that serves them."""

@@ -1,0 +1,24 @@
+"""What a GraphQL operation knows beyond its actor: HTTP facts, its price, and the cookie to set."""
+
+import dataclasses
+
+from graph.charging import Charge
+from resolvers.context import RequestContext
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SessionCookie:
+    """What the answer shall do to the browser's session cookie; ``value`` None removes it."""
+
+    value: str | None
+    max_age_seconds: int = 0
+
+
+@dataclasses.dataclass(slots=True)
+class GraphContext(RequestContext):
+    """``may_set_cookie``: whether the request came from a page of this server's own."""
+
+    charge: Charge
+    user_agent: str | None = None
+    may_set_cookie: bool = False
+    session_cookie: SessionCookie | None = None

@@ -1,0 +1,123 @@
+"""Gives the enums of models and rules their names, values' descriptions and place in the contract.
+
+Types use the Python enums themselves in annotations; importing this module registers them.
+"""
+
+import enum
+
+import strawberry
+
+from models import Visibility
+from resolvers.listings import Affiliation, RepositoryOrderField
+from services.access import Role
+from services.errors import ErrorCode
+
+
+class OrderDirection(enum.Enum):
+    ASC = "ASC"
+    DESC = "DESC"
+
+
+class RepositoryPrivacy(enum.Enum):
+    PRIVATE = "PRIVATE"
+    PUBLIC = "PUBLIC"
+
+
+class RefOrderField(enum.Enum):
+    ALPHABETICAL = "ALPHABETICAL"
+
+
+def _register(kind: type[enum.Enum], name: str, description: str, values: dict[str, str]) -> None:
+    strawberry.enum(kind, name=name, description=description)
+    for value in kind.__strawberry_definition__.values:  # type: ignore[attr-defined]
+        value.description = values[value.name]
+
+
+_register(
+    OrderDirection,
+    "OrderDirection",
+    "Possible directions in which to order a list of items when provided an `orderBy` argument.",
+    {
+        "ASC": "Specifies an ascending order for a given `orderBy` argument.",
+        "DESC": "Specifies a descending order for a given `orderBy` argument.",
+    },
+)
+_register(
+    Visibility,
+    "RepositoryVisibility",
+    "The repository's visibility level.",
+    {
+        "INTERNAL": "The repository is visible to everyone who is signed in to this server.",
+        "PRIVATE": "The repository is visible only to those with explicit access.",
+        "PUBLIC": "The repository is visible to everyone.",
+    },
+)
+_register(
+    RepositoryPrivacy,
+    "RepositoryPrivacy",
+    "The privacy of a repository",
+    {"PRIVATE": "Private; internal repositories count as private.", "PUBLIC": "Public"},
+)
+_register(
+    Role,
+    "RepositoryPermission",
+    "The access level to a repository",
+    {
+        "ADMIN": "Can do everything with this repository, including deleting it, and manage keys "
+        "and collaborators.",
+        "MAINTAIN": "Can read, clone, and push to this repository, and manage some settings.",
+        "READ": "Can read and clone this repository.",
+        "TRIAGE": "Can read and clone this repository, and will manage issues and pull requests.",
+        "WRITE": "Can read, clone, and push to this repository.",
+    },
+)
+_register(
+    Affiliation,
+    "RepositoryAffiliation",
+    "The affiliation of a user to a repository",
+    {
+        "COLLABORATOR": "Repositories that the user has been added to as a collaborator.",
+        "ORGANIZATION_MEMBER": "Repositories that the user has access to through being a member "
+        "of an organization. This server has no organizations yet, so there are none.",
+        "OWNER": "Repositories that are owned by the user.",
+    },
+)
+_register(
+    RepositoryOrderField,
+    "RepositoryOrderField",
+    "Properties by which repository connections can be ordered.",
+    {
+        "CREATED_AT": "Order repositories by creation time",
+        "NAME": "Order repositories by name",
+        "PUSHED_AT": "Order repositories by push time; one never pushed to counts from its "
+        "creation.",
+        "UPDATED_AT": "Order repositories by update time",
+    },
+)
+_register(
+    RefOrderField,
+    "RefOrderField",
+    "Properties by which ref connections can be ordered.",
+    {"ALPHABETICAL": "Order refs by their alphanumeric name"},
+)
+_register(
+    ErrorCode,
+    "ErrorCode",
+    "Why something was refused; every error has one in `extensions.code`.",
+    {
+        "UNAUTHENTICATED": "There is no credential, or it has ended.",
+        "NOT_FOUND": "It does not exist, or the viewer may not know that it does.",
+        "FORBIDDEN": "The viewer may see it, but not do this to it.",
+        "INSUFFICIENT_SCOPES": "The access token lacks a scope; `details.scopes` lists those any "
+        "of which would do.",
+        "INVALID": "The input breaks a rule; `fields` names the inputs.",
+        "CONFLICT": "It exists already, or somebody else was faster.",
+        "FAILED_PRECONDITION": "The state of the object forbids it, for instance because it is "
+        "archived.",
+        "RATE_LIMITED": "Too many requests; `details.retry_after` tells in how many seconds to "
+        "come again.",
+        "QUOTA_EXCEEDED": "It is more than a limit allows.",
+        "UNAVAILABLE": "A part of the server does not answer; the same request may succeed later.",
+        "INTERNAL": "A fault of the server; report it with the `requestId`.",
+    },
+)

@@ -1,0 +1,1 @@
+"""Inputs, payloads and mutation fields, one file a noun."""

@@ -1,0 +1,42 @@
+"""The query root."""
+
+import strawberry
+
+from graph.types import server
+from graph.types.interfaces import Node
+from graph.types.owner import RepositoryOwner, User
+from graph.types.repository import Repository
+from graph.types.server import RateLimit, ServerMetadata
+from graph.view import field
+from resolvers import nodes, repositories, users
+
+
+@strawberry.type(description="The query root of the GraphQL interface.")
+class Query:
+    meta: ServerMetadata = field(server.metadata, description="Return information about the server")
+    node: Node | None = field(
+        nodes.node,
+        description="Fetches an object given its ID. One the viewer may not see is NOT_FOUND, "
+        "like one that does not exist.",
+    )
+    nodes: list[Node | None] = field(
+        nodes.nodes,
+        description="Lookup nodes by a list of IDs, at most 100; one that cannot be found is null "
+        "and an error.",
+    )
+    rate_limit: RateLimit | None = field(
+        server.rate_limit, description="The client's rate limit information."
+    )
+    repository: Repository | None = field(
+        repositories.repository,
+        description="Lookup a given repository by the owner and repository name. One the viewer "
+        "may not read is NOT_FOUND, like one that does not exist.",
+    )
+    repository_owner: RepositoryOwner | None = field(
+        users.repository_owner,
+        description="Lookup a repository owner (ie. a User) by login; null if there is none.",
+    )
+    user: User | None = field(users.user, description="Lookup a user by login.")
+    viewer: User = field(
+        users.viewer, description="The currently authenticated user. UNAUTHENTICATED without one."
+    )

@@ -1,0 +1,68 @@
+"""Scalars with GitHub's names, and how Python values become them."""
+
+import datetime as dt
+import re
+from typing import Any, NewType
+from urllib.parse import urlsplit
+
+import strawberry
+from strawberry.types.scalar import ScalarDefinition
+
+URI = NewType("URI", str)
+GitObjectID = NewType("GitObjectID", str)
+GitSSHRemote = NewType("GitSSHRemote", str)
+
+_OBJECT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+def _serialize_time(value: dt.datetime) -> str:
+    # Whole seconds and "Z" as GitHub writes them; Go clients refuse a time without zone.
+    return value.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _parse_time(value: Any) -> dt.datetime:
+    moment = dt.datetime.fromisoformat(value) if isinstance(value, str) else None
+    if moment is None or moment.tzinfo is None:
+        raise ValueError("a DateTime is an ISO-8601 text with a zone, like 2026-01-31T12:00:00Z")
+    return moment.astimezone(dt.UTC)
+
+
+def _parse_uri(value: Any) -> str:
+    if not isinstance(value, str) or not urlsplit(value).scheme:
+        raise ValueError("a URI is an absolute address, like https://example.org/page")
+    return value
+
+
+def _parse_object_id(value: Any) -> str:
+    if not isinstance(value, str) or not _OBJECT_ID.fullmatch(value):
+        raise ValueError("a GitObjectID is 40 or 64 hexadecimal digits in lower case")
+    return value
+
+
+SCALARS: dict[object, ScalarDefinition] = {
+    dt.datetime: strawberry.scalar(
+        name="DateTime",
+        description="An ISO-8601 encoded UTC date and time, such as 2026-01-31T12:00:00Z.",
+        specified_by_url="https://tools.ietf.org/html/rfc3339",
+        serialize=_serialize_time,
+        parse_value=_parse_time,
+    ),
+    URI: strawberry.scalar(
+        name="URI",
+        description="An RFC 3986 address; in `resourcePath` fields the path alone.",
+        serialize=str,
+        parse_value=_parse_uri,
+    ),
+    GitObjectID: strawberry.scalar(
+        name="GitObjectID",
+        description="A git object id: 40 hexadecimal digits (SHA-1) or 64 (SHA-256).",
+        serialize=str,
+        parse_value=_parse_object_id,
+    ),
+    GitSSHRemote: strawberry.scalar(
+        name="GitSSHRemote",
+        description="An address to clone from over SSH.",
+        serialize=str,
+        parse_value=str,
+    ),
+}

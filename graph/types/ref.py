@@ -1,0 +1,24 @@
+"""Refs. What they point to comes with the types of git objects."""
+
+from typing import Annotated
+
+import strawberry
+
+import models
+from graph.types.interfaces import Node
+from graph.view import field, view_of
+from resolvers import git_refs
+
+LazyRepository = Annotated["Repository", strawberry.lazy("graph.types.repository")]  # noqa: F821
+
+
+@strawberry.type(description="Represents a Git reference.")
+@view_of(models.GitRef)
+class Ref(Node):
+    name: str = field(git_refs.name, description="The ref name, without the prefix.")
+    prefix: str = field(
+        git_refs.prefix, description="The ref's prefix, such as `refs/heads/` or `refs/tags/`."
+    )
+    repository: LazyRepository = field(
+        git_refs.repository, description="The repository the ref belongs to."
+    )

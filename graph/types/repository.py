@@ -1,0 +1,184 @@
+"""Repositories and their collaborators."""
+
+import datetime as dt
+from typing import Annotated
+
+import strawberry
+from strawberry import Parent
+
+import models
+from graph.connections import Connection, PageInfo
+from graph.enums import OrderDirection, RefOrderField
+from graph.scalars import URI, GitSSHRemote
+from graph.types.interfaces import Node, UniformResourceLocatable
+from graph.types.keys import DeployKey
+from graph.types.owner import RepositoryOwner, User
+from graph.types.ref import Ref
+from graph.view import field, view_of
+from models import Visibility
+from resolvers import connections, git_refs, repositories, users
+from resolvers.arguments import OPTIONAL, After, Before, First, Last, given, page_arguments
+from resolvers.listings import RefsOfRepository
+from services.access import Role
+
+
+@strawberry.input(description="Ways in which lists of git refs can be ordered upon return.")
+class RefOrder:
+    direction: OrderDirection = strawberry.field(
+        description="The direction in which to order refs by the specified field."
+    )
+    field: RefOrderField = strawberry.field(description="The field in which to order refs by.")
+
+
+def refs(
+    root: Parent[models.Repository],
+    ref_prefix: Annotated[
+        str,
+        strawberry.argument(
+            description="A ref name prefix like `refs/heads/`, `refs/tags/`, etc. with the slash "
+            "at its end."
+        ),
+    ],
+    after: After = OPTIONAL,
+    before: Before = OPTIONAL,
+    direction: Annotated[
+        OrderDirection | None,
+        strawberry.argument(
+            description="DEPRECATED: use orderBy. The ordering direction, by name."
+        ),
+    ] = OPTIONAL,
+    first: First = OPTIONAL,
+    last: Last = OPTIONAL,
+    order_by: Annotated[
+        RefOrder | None,
+        strawberry.argument(
+            description="Ordering options for refs returned from the connection; ascending by "
+            "name if left out."
+        ),
+    ] = OPTIONAL,
+    query: Annotated[
+        str | None,
+        strawberry.argument(description="Filters refs with query on name"),
+    ] = OPTIONAL,
+) -> connections.Connection[models.GitRef]:
+    """Raises Invalid, PaginationFault."""
+    page = page_arguments("refs", first, after, last, before)
+    order = given(order_by)
+    chosen = order.direction if order else given(direction)
+    listing = RefsOfRepository(
+        prefix=git_refs.checked_prefix(ref_prefix),
+        query=given(query),
+        descending=chosen is OrderDirection.DESC,
+    )
+    return connections.Connection(listing, root.id, page)
+
+
+@strawberry.type(description="Represents a user who is a collaborator of a repository.")
+class RepositoryCollaboratorEdge:
+    cursor: str = field(description="A cursor for use in pagination.")
+    node: User = field(repositories.collaborator_user, description="The collaborator.")
+    permission: Role = field(
+        repositories.collaborator_permission,
+        description="The permission the user has on the repository.",
+    )
+
+
+@strawberry.type(
+    description="The people a repository was shared with. Give `first` or `last`, at most 100, to "
+    "select them."
+)
+class RepositoryCollaboratorConnection:
+    edges: list[RepositoryCollaboratorEdge | None] | None = field(
+        connections.edges, description="A list of edges."
+    )
+    nodes: list[User | None] | None = field(
+        repositories.collaborator_nodes, description="A list of nodes."
+    )
+    page_info: PageInfo = field(
+        connections.page_info, description="Information to aid in pagination."
+    )
+    total_count: int = field(
+        connections.total_count, description="Identifies the total count of items."
+    )
+
+
+@strawberry.type(description="A repository contains the content for a project.")
+@view_of(models.Repository)
+class Repository(Node, UniformResourceLocatable):
+    resource_path: URI = field(
+        repositories.resource_path, description="The HTTP path for this repository."
+    )
+    url: URI = field(repositories.url, description="The HTTP URL for this repository.")
+    archived_at: dt.datetime | None = field(
+        description="Identifies the date and time when the repository was archived."
+    )
+    collaborators: RepositoryCollaboratorConnection | None = field(
+        repositories.collaborators,
+        description="The people the repository was shared with; its owner is not among them. "
+        "Only for administrators of the repository, with the scope `repo`; FORBIDDEN for others.",
+    )
+    created_at: dt.datetime = field(
+        description="Identifies the date and time when the object was created."
+    )
+    database_id: int | None = field(
+        users.database_id, description="Identifies the primary key from the database."
+    )
+    default_branch_ref: Ref | None = field(
+        repositories.default_branch_ref,
+        description="The Ref associated with the repository's default branch; null while it does "
+        "not exist.",
+    )
+    deploy_keys: Connection[DeployKey] = field(
+        repositories.deploy_keys,
+        description="A list of deploy keys that are on this repository. Only for administrators "
+        "of the repository, with the scope `repo`; FORBIDDEN for others.",
+    )
+    description: str | None = field(description="The description of the repository.")
+    disk_usage: int | None = field(
+        repositories.disk_usage,
+        description="The number of kilobytes this repository occupies in storage.",
+    )
+    is_archived: bool = field(
+        repositories.is_archived,
+        description="Indicates if the repository is unmaintained: it can only be read.",
+    )
+    is_empty: bool = field(
+        repositories.is_empty, description="Returns whether or not this repository is empty."
+    )
+    is_fork: bool = field(
+        repositories.is_fork, description="Identifies if the repository is a fork."
+    )
+    is_private: bool = field(
+        repositories.is_private,
+        description="Identifies if the repository is private or internal.",
+    )
+    name: str = field(description="The name of the repository.")
+    name_with_owner: str = field(
+        repositories.name_with_owner, description="The repository's name with owner."
+    )
+    owner: RepositoryOwner = field(
+        repositories.owner, description="The User owner of the repository."
+    )
+    pushed_at: dt.datetime | None = field(
+        description="Identifies the date and time when the repository was last pushed to."
+    )
+    ref: Ref | None = field(git_refs.ref, description="Fetch a given ref from the repository")
+    refs: Connection[Ref] | None = field(
+        refs, description="Fetch a list of refs from the repository"
+    )
+    ssh_url: GitSSHRemote = field(
+        repositories.ssh_url, description="The SSH URL to clone this repository"
+    )
+    updated_at: dt.datetime = field(
+        description="Identifies the date and time when the object was last updated."
+    )
+    viewer_can_administer: bool = field(
+        repositories.viewer_can_administer,
+        description="Indicates whether the viewer has admin permissions on this repository.",
+    )
+    viewer_permission: Role | None = field(
+        repositories.viewer_permission,
+        description="The users permission level on the repository. Will return null if there is "
+        "no signed-in user.",
+    )
+    visibility: Visibility = field(description="Indicates the repository's visibility level.")

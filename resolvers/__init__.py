@@ -1,0 +1,1 @@
+"""How fields are fetched: plain async functions that return rows, batched per request."""

@@ -1,0 +1,159 @@
+"""What one request reads, batched: fields that resolve together share one statement.
+
+Each batch opens its own short read transaction, since fields resolve concurrently and a session
+must not be shared. Rows are remembered for the request, so loaders are replaced after a mutation.
+"""
+
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import exists, func, select, tuple_
+from strawberry.dataloader import DataLoader
+
+from models import EmailAddress, GitPack, GitRef, Owner, Repository, SSHKey
+from resolvers.pagination import Listing, Page, PageArguments, load_counts, load_pages
+from services import access
+from services.access import Action, Role
+from services.context import OpContext, ReadTransaction
+from services.errors import ForgeError
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+PageKey = tuple[Listing[Any], int, PageArguments]
+CountKey = tuple[Listing[Any], int]
+# Databases bound the parameters of one statement.
+_MAX_BATCH = 1000
+
+
+class Loaders:
+    """Named after what they return and the key they take. An absent row is None."""
+
+    def __init__(self, op: OpContext) -> None:
+        self._op = op
+        self.owner_by_id: DataLoader[int, Owner | None] = self._by_key(_owners)
+        # Judged by services.access: a repository the actor may not read is None.
+        self.repository_by_id: DataLoader[int, Repository | None] = self._by_key(_repositories)
+        self.role_by_repository_id: DataLoader[int, Role | None] = self._by_key(_roles)
+        # Why the actor may not do it; None where it may.
+        self.refusal_by_action_and_repository_id: DataLoader[
+            tuple[Action, int], ForgeError | None
+        ] = self._by_key(_refusals)
+        self.disk_bytes_by_repository_id: DataLoader[int, int | None] = self._by_key(_disk_bytes)
+        self.has_refs_by_repository_id: DataLoader[int, bool | None] = self._by_key(_has_refs)
+        self.ref_by_repository_and_name: DataLoader[tuple[int, str], GitRef | None] = self._by_key(
+            _refs
+        )
+        self.ssh_key_by_id: DataLoader[int, SSHKey | None] = self._by_key(_ssh_keys)
+        self.primary_email_by_user_id: DataLoader[int, str | None] = self._by_key(_primary_emails)
+        self.page: DataLoader[PageKey, Page[Any]] = DataLoader(
+            load_fn=self._load_pages, max_batch_size=_MAX_BATCH
+        )
+        self.count: DataLoader[CountKey, int] = DataLoader(
+            load_fn=self._load_counts, max_batch_size=_MAX_BATCH
+        )
+
+    def _by_key(
+        self, read: Callable[[ReadTransaction, Sequence[Key]], Awaitable[Mapping[Key, Value]]]
+    ) -> DataLoader[Key, Value | None]:
+        async def load(keys: list[Key]) -> list[Value | None]:
+            async with self._op.read() as tx:
+                found = await read(tx, keys)
+            return [found.get(key) for key in keys]
+
+        return DataLoader(load_fn=load, max_batch_size=_MAX_BATCH)
+
+    async def _load_pages(self, keys: list[PageKey]) -> list[Page[Any] | BaseException]:
+        pages: dict[PageKey, Page[Any] | BaseException] = {}
+        async with self._op.read() as tx:
+            for (listing, arguments), parent_ids in _grouped(
+                ((listing, arguments), parent_id) for listing, parent_id, arguments in keys
+            ).items():
+                try:
+                    found = await load_pages(tx, listing, parent_ids, arguments)
+                except ForgeError as fault:
+                    # A wrong cursor concerns its own connection alone.
+                    pages |= dict.fromkeys(
+                        ((listing, parent_id, arguments) for parent_id in parent_ids), fault
+                    )
+                    continue
+                for parent_id, page in found.items():
+                    pages[listing, parent_id, arguments] = page
+        return [pages[key] for key in keys]
+
+    async def _load_counts(self, keys: list[CountKey]) -> list[int]:
+        counts: dict[CountKey, int] = {}
+        async with self._op.read() as tx:
+            for listing, parent_ids in _grouped(keys).items():
+                for parent_id, count in (await load_counts(tx, listing, parent_ids)).items():
+                    counts[listing, parent_id] = count
+        return [counts[key] for key in keys]
+
+
+def _grouped(pairs: Iterable[tuple[Key, int]]) -> dict[Key, list[int]]:
+    groups: dict[Key, list[int]] = {}
+    for group, parent_id in pairs:
+        groups.setdefault(group, []).append(parent_id)
+    return groups
+
+
+async def _owners(tx: ReadTransaction, ids: Sequence[int]) -> dict[int, Owner]:
+    rows = await tx.session.scalars(select(Owner).where(Owner.id.in_(ids)))
+    return {row.id: row for row in rows}
+
+
+async def _repositories(tx: ReadTransaction, ids: Sequence[int]) -> dict[int, Repository]:
+    readable = access.readable_repositories(tx.actor).where(Repository.id.in_(ids))
+    return {row.id: row for row in await tx.session.scalars(readable)}
+
+
+async def _roles(tx: ReadTransaction, ids: Sequence[int]) -> dict[int, Role]:
+    return await access.roles_of(tx, tx.actor, ids)
+
+
+async def _refusals(
+    tx: ReadTransaction, keys: Sequence[tuple[Action, int]]
+) -> dict[tuple[Action, int], ForgeError]:
+    return {
+        (action, repository_id): fault
+        for action, ids in _grouped(keys).items()
+        for repository_id, fault in (await access.refusals(tx, action, ids)).items()
+    }
+
+
+async def _disk_bytes(tx: ReadTransaction, ids: Sequence[int]) -> dict[int, int]:
+    size = GitPack.size_bytes + GitPack.index_size_bytes + GitPack.reverse_index_size_bytes
+    rows = await tx.session.execute(
+        select(GitPack.repository_id, func.sum(size))
+        .where(GitPack.repository_id.in_(ids))
+        .group_by(GitPack.repository_id)
+    )
+    return {repository_id: int(total) for repository_id, total in rows}
+
+
+async def _has_refs(tx: ReadTransaction, ids: Sequence[int]) -> dict[int, bool]:
+    any_ref = exists().where(GitRef.repository_id == Repository.id, GitRef.oid.is_not(None))
+    rows = await tx.session.scalars(select(Repository.id).where(Repository.id.in_(ids), any_ref))
+    return dict.fromkeys(rows, True)
+
+
+async def _refs(
+    tx: ReadTransaction, keys: Sequence[tuple[int, str]]
+) -> dict[tuple[int, str], GitRef]:
+    rows = await tx.session.scalars(
+        select(GitRef).where(
+            tuple_(GitRef.repository_id, GitRef.name).in_(keys), GitRef.oid.is_not(None)
+        )
+    )
+    return {(row.repository_id, row.name): row for row in rows}
+
+
+async def _ssh_keys(tx: ReadTransaction, ids: Sequence[int]) -> dict[int, SSHKey]:
+    rows = await tx.session.scalars(select(SSHKey).where(SSHKey.id.in_(ids)))
+    return {row.id: row for row in rows}
+
+
+async def _primary_emails(tx: ReadTransaction, ids: Sequence[int]) -> dict[int, str]:
+    rows = await tx.session.execute(
+        select(EmailAddress.user_id, EmailAddress.email).where(EmailAddress.primary_of.in_(ids))
+    )
+    return {user_id: email for user_id, email in rows}  # noqa: C416

@@ -1,0 +1,149 @@
+"""Fields of repositories: names, counts, rights of the viewer, and what hangs on a repository."""
+
+from typing import Annotated
+
+import strawberry
+from strawberry import Parent
+
+from models import Collaborator, GitRef, Owner, Repository, SSHKey, Visibility
+from resolvers.arguments import OPTIONAL, After, Before, First, Last, page_arguments
+from resolvers.connections import Connection, Edge
+from resolvers.context import Info
+from resolvers.listings import CollaboratorsOfRepository, DeployKeysOfRepository
+from resolvers.users import find_repository
+from services.access import Action, Role
+from services.errors import NotFound
+
+
+async def repository(
+    info: Info,
+    owner: Annotated[
+        str, strawberry.argument(description="The login field of a user or organization.")
+    ],
+    name: Annotated[str, strawberry.argument(description="The name of the repository.")],
+    follow_renames: Annotated[
+        bool | None,
+        strawberry.argument(
+            description="Follow repository renames. If disabled, a repository referenced by its "
+            "old name will return an error."
+        ),
+    ] = True,
+) -> Repository:
+    """Raises NotFound in GitHub's words."""
+    return await find_repository(info, owner, name, follow_renames=follow_renames is not False)
+
+
+async def owner(root: Parent[Repository], info: Info) -> Owner:
+    found = await info.context.loaders.owner_by_id.load(root.owner_id)
+    if found is None:
+        raise NotFound("the repository no longer exists")
+    return found
+
+
+async def name_with_owner(root: Parent[Repository], info: Info) -> str:
+    return f"{(await owner(root, info)).login}/{root.name}"
+
+
+async def resource_path(root: Parent[Repository], info: Info) -> str:
+    return f"/{await name_with_owner(root, info)}"
+
+
+async def url(root: Parent[Repository], info: Info) -> str:
+    settings = info.context.op.runtime.settings
+    return f"{settings.web_url}/{await name_with_owner(root, info)}"
+
+
+async def ssh_url(root: Parent[Repository], info: Info) -> str:
+    settings = info.context.op.runtime.settings
+    path = f"{await name_with_owner(root, info)}.git"
+    if settings.ssh_public_port == 22:
+        return f"git@{settings.ssh_clone_host}:{path}"
+    return f"ssh://git@{settings.ssh_clone_host}:{settings.ssh_public_port}/{path}"
+
+
+def is_private(root: Parent[Repository]) -> bool:
+    # As on GitHub, an internal repository is a private one.
+    return root.visibility is not Visibility.PUBLIC
+
+
+def is_archived(root: Parent[Repository]) -> bool:
+    return root.archived_at is not None
+
+
+def is_fork(root: Parent[Repository]) -> bool:
+    return False  # Nothing here makes forks yet, so none is one.
+
+
+async def is_empty(root: Parent[Repository], info: Info) -> bool:
+    return not await info.context.loaders.has_refs_by_repository_id.load(root.id)
+
+
+async def disk_usage(root: Parent[Repository], info: Info) -> int:
+    size = await info.context.loaders.disk_bytes_by_repository_id.load(root.id)
+    return min((size or 0) // 1024, 2**31 - 1)
+
+
+async def viewer_permission(root: Parent[Repository], info: Info) -> Role | None:
+    if info.context.op.actor.is_anonymous:
+        return None
+    return await info.context.loaders.role_by_repository_id.load(root.id)
+
+
+async def viewer_can_administer(root: Parent[Repository], info: Info) -> bool:
+    return await viewer_permission(root, info) is Role.ADMIN
+
+
+async def deploy_keys(
+    root: Parent[Repository],
+    info: Info,
+    first: First = OPTIONAL,
+    after: After = OPTIONAL,
+    last: Last = OPTIONAL,
+    before: Before = OPTIONAL,
+) -> Connection[SSHKey]:
+    """Raises Forbidden, PaginationFault."""
+    await _require(root, info, Action.REPOSITORY_MANAGE_KEYS)
+    page = page_arguments("deployKeys", first, after, last, before)
+    return Connection(DeployKeysOfRepository(), root.id, page)
+
+
+async def collaborators(
+    root: Parent[Repository],
+    info: Info,
+    first: First = OPTIONAL,
+    after: After = OPTIONAL,
+    last: Last = OPTIONAL,
+    before: Before = OPTIONAL,
+) -> Connection[Collaborator]:
+    """Raises Forbidden, PaginationFault."""
+    await _require(root, info, Action.REPOSITORY_MANAGE_COLLABORATORS)
+    page = page_arguments("collaborators", first, after, last, before)
+    return Connection(CollaboratorsOfRepository(), root.id, page)
+
+
+async def collaborator_nodes(
+    root: Parent[Connection[Collaborator]], info: Info
+) -> list[Owner | None]:
+    rows = (await root.page(info)).rows
+    return await info.context.loaders.owner_by_id.load_many([row.user_id for row in rows])
+
+
+async def collaborator_user(root: Parent[Edge[Collaborator]], info: Info) -> Owner | None:
+    return await info.context.loaders.owner_by_id.load(root.node.user_id)
+
+
+def collaborator_permission(root: Parent[Edge[Collaborator]]) -> Role:
+    return Role[root.node.role.upper()]
+
+
+async def default_branch_ref(root: Parent[Repository], info: Info) -> GitRef | None:
+    key = (root.id, f"refs/heads/{root.default_branch}")
+    return await info.context.loaders.ref_by_repository_and_name.load(key)
+
+
+async def _require(root: Repository, info: Info, action: Action) -> None:
+    """Raises Forbidden, InsufficientScopes, Unauthenticated; one statement for a whole list."""
+    key = (action, root.id)
+    fault = await info.context.loaders.refusal_by_action_and_repository_id.load(key)
+    if fault is not None:
+        raise fault
