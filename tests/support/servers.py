@@ -14,10 +14,14 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from tests.support import server_process
+
+FOLDER_PREFIX = "och-run-"
+ABANDONED_SECONDS = 3600
 
 
 class MissingServer(Exception):
@@ -42,7 +46,8 @@ class TestRun:
     @classmethod
     def begin(cls) -> "TestRun":
         """For the first process of a run. The folder's name is short: socket paths must be."""
-        folder = Path(tempfile.mkdtemp(prefix="och-", dir="/tmp"))
+        _remove_abandoned()
+        folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir="/tmp"))
         folder.chmod(0o711)  # servers run as other users and must reach their own folders
         return cls(folder, "main")
 
@@ -122,3 +127,12 @@ class TestRun:
                 raise ServerFailed(first + process.stdout.read())
         # It is waited for through its lock; Python shall not warn that it is still running.
         process.returncode = 0
+
+
+def _remove_abandoned() -> None:
+    """Remove the folders of runs that were killed before they had started a server."""
+    for folder in Path("/tmp").glob(f"{FOLDER_PREFIX}*"):
+        with contextlib.suppress(OSError), (folder / "lease").open() as lease:
+            if time.time() - os.fstat(lease.fileno()).st_mtime > ABANDONED_SECONDS:
+                fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
