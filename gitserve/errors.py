@@ -47,12 +47,13 @@ class AnswerCut(Exception):
 def as_forge_error(error: Exception) -> ForgeError | None:
     """The expected error behind an exception, or None for one that nobody expected."""
     match error:
+        case NotFound() | RepositoryGone():
+            # Git clients ask for nothing else, and one text for all keeps what is private hidden.
+            return NotFound(REPOSITORY_NOT_FOUND)
         case ForgeError():
             return error
         case ProtocolError():
             return Invalid(str(error))
-        case RepositoryGone():
-            return NotFound(REPOSITORY_NOT_FOUND)
         case DatabaseUnavailable():
             return Unavailable(DATABASE_UNAVAILABLE)
         case StorageError():

@@ -25,6 +25,9 @@ WRITE_STALL_SECONDS = 300
 # to 1 MiB (http.postBuffer) in one piece, and may not read the answer before.
 UNWANTED_BYTES = 2 * 1024 * 1024
 UNWANTED_SECONDS = 1.0
+# How long a client may go on sending a push that was refused already. Git shows the refusal best
+# when it can send its pack to the end; but nobody should upload gigabytes for it.
+REFUSED_SECONDS = 10.0
 _INFLATE_BYTES = 64 * 1024
 
 
@@ -58,12 +61,12 @@ class RequestBody:
                 self._buffer += more
             return self._buffer[:count]
 
-    async def settle(self) -> bool:
-        """Whether the whole body has arrived; discards a small rest of it to find out."""
+    async def discard(self, seconds: float, most: int | None = None) -> bool:
+        """Whether the rest of the body arrived in this time and is no more than ``most`` bytes."""
         size = 0
         with contextlib.suppress(TimeoutError, ClientGone):
-            async with asyncio.timeout(UNWANTED_SECONDS), self._reading:
-                while not self._complete.is_set() and size <= UNWANTED_BYTES:
+            async with asyncio.timeout(seconds), self._reading:
+                while not self._complete.is_set() and (most is None or size <= most):
                     size += len(await self._receive_piece())
         return self._complete.is_set()
 
@@ -162,7 +165,7 @@ class Response:
             await self._start()
         if self._closes and self._body is not None:
             # Closing over unread bytes resets the connection, which can outrun the answer.
-            await self._body.settle()
+            await self._body.discard(REFUSED_SECONDS)
         await self._send_body(b"", more=False)
 
     async def _start(self) -> None:
@@ -188,7 +191,8 @@ async def send_text(
 ) -> None:
     """A short plain answer, which git shows to its user. Reads or gives up the rest of ``body``."""
     content = f"{text}\n".encode()
-    close = [] if body is None or await body.settle() else [(b"connection", b"close")]
+    settled = body is None or await body.discard(UNWANTED_SECONDS, UNWANTED_BYTES)
+    close = [] if settled else [(b"connection", b"close")]
     await send(
         {
             "type": "http.response.start",

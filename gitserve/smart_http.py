@@ -12,11 +12,8 @@ import re
 import urllib.parse
 import uuid
 
-from services.authentication import authenticate_authorization
-
 from gitserve.errors import (
     HTTP_STATUS,
-    REPOSITORY_NOT_FOUND,
     AnswerCut,
     judge,
     text_for,
@@ -30,10 +27,11 @@ from gitserve.http_exchange import (
     Send,
     send_text,
 )
-from gitserve.pktline import Special, encode
+from gitserve.pktline import ProtocolError, Special, encode
 from gitserve.receive import advertise_receive, refuse_push, serve_receive_pack
 from gitserve.streams import ClientGone
 from services.actor import ANONYMOUS
+from services.authentication import authenticate_authorization
 from services.context import OpContext
 from services.errors import ErrorCode, Forbidden, ForgeError, NotFound, Unavailable
 from services.git_access import GitRepository, GitService, open_repository
@@ -42,6 +40,7 @@ from services.runtime import Runtime
 
 RETRY_AFTER_SECONDS = 5
 CHALLENGE = (b"www-authenticate", b'Basic realm="OpenCodeHub"')
+NO_CREDENTIALS = "authentication required"
 _NO_CACHE = (
     (b"expires", b"Fri, 01 Jan 1980 00:00:00 GMT"),
     (b"pragma", b"no-cache"),
@@ -137,6 +136,10 @@ class GitHTTP:
         await asyncio.shield(work)
 
     @property
+    def running_pushes(self) -> int:
+        return len(self._pushes)
+
+    @property
     def draining(self) -> bool:
         return self._draining
 
@@ -219,9 +222,8 @@ class _Exchange:
     async def _authenticate(self) -> None:
         """Raises Unauthenticated for a credential that is wrong, even where none is needed."""
         header = self.headers.get(b"authorization")
-        if header is not None:
-            actor = await authenticate_authorization(self.op, header.decode("latin-1"))
-            self.op = self.op.acting_as(actor)
+        text = None if header is None else header.decode("latin-1")
+        self.op = self.op.acting_as(await authenticate_authorization(self.op, text))
 
     @property
     def version(self) -> int:
@@ -261,10 +263,9 @@ class _Exchange:
         except ForgeError as error:
             if self._asks_for_credentials(error):
                 raise
-            await self._refuse_in_packets(service, error, response)
+            await self._refuse_in_packets(service, judge(self.op, error), response)
             return
-        if await self.body.peek(len(_PROBE) + 1) == _PROBE:
-            # Before a chunked body git asks whether it may send one.
+        if await self._is_probe():
             await response.finish()
         elif service is GitService.PUSH:
             push = self._push(repository, self.body, response)
@@ -300,7 +301,6 @@ class _Exchange:
         while True:
             await asyncio.sleep(RECHECK_SECONDS)
             try:
-                await self._authenticate()
                 again = await open_repository(self.op, self.route.repository, GitService.FETCH)
             except Unavailable:
                 continue  # nothing is known; the next look will tell
@@ -317,7 +317,7 @@ class _Exchange:
         self, service: GitService, error: ForgeError, response: Response
     ) -> None:
         assert self.body is not None
-        if await self.body.peek(len(_PROBE) + 1) != _PROBE:
+        if not await self._is_probe():
             text = text_for(self.op, error)
             if service is GitService.PUSH:
                 await refuse_push(self.body, response, text)
@@ -325,25 +325,31 @@ class _Exchange:
                 await response.write(encode(f"ERR {text}".encode()))
         await response.finish()
 
+    async def _is_probe(self) -> bool:
+        """Before a chunked body git sends a flush packet alone, to ask whether it may."""
+        assert self.body is not None
+        try:
+            return await self.body.peek(len(_PROBE) + 1) == _PROBE
+        except ProtocolError:
+            return False  # whoever reads the body meets the same error and tells it
+
     def _asks_for_credentials(self, error: ForgeError) -> bool:
         """Whether somebody else might be allowed: then git is to ask its user who that is."""
         return error.code is ErrorCode.UNAUTHENTICATED or (
-            self.op.actor.is_anonymous and isinstance(error, NotFound | Forbidden)
+            b"authorization" not in self.headers and isinstance(error, NotFound | Forbidden)
         )
 
     async def _send_forge_error(self, error: ForgeError) -> None:
         if self._asks_for_credentials(error):
             # One text for what is private, what does not exist and what is not writable (K9).
-            anonymous = error.code is not ErrorCode.UNAUTHENTICATED
-            text = "authentication required" if anonymous else error.message
-            await self._send_error(401, text, CHALLENGE)
+            given = b"authorization" in self.headers
+            await self._send_error(401, error.message if given else NO_CREDENTIALS, CHALLENGE)
             return
         headers = []
         if error.code in (ErrorCode.RATE_LIMITED, ErrorCode.UNAVAILABLE):
             seconds = error.details.get("retry_after", RETRY_AFTER_SECONDS)
             headers.append((b"retry-after", str(seconds).encode()))
-        text = REPOSITORY_NOT_FOUND if isinstance(error, NotFound) else error.message
-        await self._send_error(HTTP_STATUS[error.code], text, *headers)
+        await self._send_error(HTTP_STATUS[error.code], error.message, *headers)
 
     async def _send_error(self, status: int, text: str, *headers: tuple[bytes, bytes]) -> None:
         text = f"{text} (request {self.op.request_id})"
