@@ -86,15 +86,16 @@ class Hub:
         self.token = ""
 
     def start(self, spec: str = "-") -> Server:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.crashing_web", spec],
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=(self.folder / "server.log").open("ab"),
-            text=True,
-        )
+        with (self.folder / "server.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tests.support.crashing_web", spec],
+                cwd=self.folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line, (self.folder / "server.log").read_text()[-3000:]

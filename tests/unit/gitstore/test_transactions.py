@@ -21,6 +21,7 @@ from tests.support.git import GitRepository
 from tests.unit.gitstore.conftest import Bytes, PushPack
 
 MAIN = "refs/heads/main"
+pytestmark = pytest.mark.databases
 
 
 async def refs_of(git_store: GitStore, database: Database, repository_id: int) -> dict[str, str]:
