@@ -253,7 +253,7 @@ class _Cost:
         return _INTROSPECTION_LISTS.get(name, 1)
 
     def _fields(self, selection_set: SelectionSetNode, on: Any) -> Iterator[tuple[FieldNode, Any]]:
-        """Fields with the type they are selected on; fragments written out, skipped ones left out."""
+        """Fields with their parent types; fragments are written out, skipped fields left out."""
         for node in selection_set.selections:
             if self._is_skipped(node):
                 continue

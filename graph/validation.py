@@ -158,7 +158,7 @@ def _returned_type(
     return get_named_type(declared.type) if declared else None
 
 
-_REPLACED = {
+_REPLACED: dict[type[ASTValidationRule], type[ASTValidationRule]] = {
     OverlappingFieldsCanBeMergedRule: FieldsMergeRule,
     FieldsOnCorrectTypeRule: KnownFieldsRule,
 }

@@ -1,7 +1,7 @@
 """Accounts that own repositories: the interface, and users."""
 
 import datetime as dt
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
 from strawberry import Parent
@@ -30,7 +30,10 @@ from resolvers.arguments import (
 from resolvers.listings import Affiliation, RepositoriesOfUser, RepositoryOrderField
 from services.errors import Invalid
 
-LazyRepository = Annotated["Repository", strawberry.lazy("graph.types.repository")]  # noqa: F821
+if TYPE_CHECKING:
+    from graph.types.repository import Repository
+
+LazyRepository = Annotated["Repository", strawberry.lazy("graph.types.repository")]
 _PRIVATE = frozenset((Visibility.PRIVATE, Visibility.INTERNAL))
 
 

@@ -1,6 +1,6 @@
 """Refs. What they point to comes with the types of git objects."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
@@ -9,7 +9,10 @@ from graph.types.interfaces import Node
 from graph.view import field, view_of
 from resolvers import git_refs
 
-LazyRepository = Annotated["Repository", strawberry.lazy("graph.types.repository")]  # noqa: F821
+if TYPE_CHECKING:
+    from graph.types.repository import Repository
+
+LazyRepository = Annotated["Repository", strawberry.lazy("graph.types.repository")]
 
 
 @strawberry.type(description="Represents a Git reference.")
