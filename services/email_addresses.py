@@ -147,7 +147,8 @@ async def request_email_verification(op: OpContext, email_address_id: int) -> No
             raise FailedPrecondition("the address is verified already")
         row.verification_hash, row.verification_sent_at = hash_token(token), utc_now()
         tx.emit(EmailVerificationRequested(user.id, row.id))
-    # The token stands behind the #, which browsers send to nobody. To the stored address, never to one that came with the request (CVE-2023-7028).
+    # To the stored address, never to one that came with the request (CVE-2023-7028). The token
+    # stands behind the #, which browsers send to nobody.
     await op.runtime.mailer.send(
         Mail(
             to=row.email,
