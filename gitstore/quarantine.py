@@ -115,9 +115,11 @@ class Quarantine:
             pump = asyncio.create_task(_pump(source, child))
             report = asyncio.create_task(_relay_stderr(child, progress, input_ended))
             try:
-                # A failing source (the client is gone) must end the child, not wait for it.
-                await asyncio.wait({pump, report}, return_when=asyncio.FIRST_EXCEPTION)
-                if pump.done() and pump.exception() is not None:
+                # A failing source (the client is gone) must end the child, not wait for it. A
+                # child that has ended needs no more input: over SSH a client may keep its side
+                # open until it has read the report.
+                await asyncio.wait({pump, report}, return_when=asyncio.FIRST_COMPLETED)
+                if not report.done():
                     await pump
                 await report
                 output = await child.stdout.read()
