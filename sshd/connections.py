@@ -123,7 +123,7 @@ class GitConnection(asyncssh.SSHServerConnection):
             return False
         op = new_operation(self._reception.runtime, self._address)
         try:
-            await authenticate_ssh_key(op, key.get_fingerprint())
+            await authenticate_ssh_key(op, key.get_fingerprint(), proven=False)
         except Exception as error:
             shown = judge(op, error)
             if shown.code in (ErrorCode.UNAUTHENTICATED, ErrorCode.FORBIDDEN):

@@ -71,6 +71,7 @@ class GitSession(asyncssh.SSHServerSession[bytes]):
         self._task: asyncio.Task[None] | None = None
         self._outlives_client = False
         self._ended_by: ForgeError | ClientGone | None = None
+        self._writes_before_end = 0
         client.sessions.add(self)
 
     # What asyncssh calls. A pty, variables, subsystems (sftp) and signals are refused by default.
@@ -117,6 +118,7 @@ class GitSession(asyncssh.SSHServerSession[bytes]):
     def _cancel(self, reason: ForgeError | ClientGone) -> None:
         if self._task is not None and not self._task.done() and self._ended_by is None:
             self._ended_by = reason
+            self._writes_before_end = self._writer.writes
             self._task.cancel()
 
     async def _run(self) -> None:
@@ -129,7 +131,9 @@ class GitSession(asyncssh.SSHServerSession[bytes]):
         except asyncio.CancelledError:
             if self._ended_by is None:
                 raise
-            if isinstance(self._ended_by, ForgeError):
+            if self._writer.writes > self._writes_before_end:
+                status = 0  # the input of a push was complete: it went on, and reported
+            elif isinstance(self._ended_by, ForgeError):
                 self._say(error_line(op, self._ended_by))
         except Exception as error:
             self._say(error_line(op, error))
@@ -139,7 +143,7 @@ class GitSession(asyncssh.SSHServerSession[bytes]):
 
     async def _serve(self, op: OpContext) -> bool:
         """Whether all went well. Raises ForgeError, ClientGone, AnswerCut and the unexpected."""
-        op = await self._authenticate(op)
+        op = op.acting_as(await authenticate_ssh_key(op, self._client.fingerprint))
         if self._command is None:
             self._say(line(await _greeting(op)))
             return False
@@ -154,9 +158,6 @@ class GitSession(asyncssh.SSHServerSession[bytes]):
                 op, command.service, repository, self._reader, self._writer, version=version
             )
 
-    async def _authenticate(self, op: OpContext) -> OpContext:
-        return op.acting_as(await authenticate_ssh_key(op, self._client.fingerprint))
-
     @contextlib.asynccontextmanager
     async def _rechecking(
         self, op: OpContext, command: GitCommand, repository: GitRepository
@@ -167,9 +168,8 @@ class GitSession(asyncssh.SSHServerSession[bytes]):
             while True:
                 await asyncio.sleep(self._settings.ssh_recheck_seconds)
                 try:
-                    again = await open_repository(
-                        await self._authenticate(op), command.path, command.service
-                    )
+                    # This looks at the credential as well, as every judgement of rights does.
+                    again = await open_repository(op, command.path, command.service)
                     if again.id != repository.id:
                         raise NotFound("repository not found")
                 except Unavailable:
@@ -191,14 +191,16 @@ class GitSession(asyncssh.SSHServerSession[bytes]):
 
 
 class _TouchingWriter(ChannelWriter):
-    """Counts output that the client took as activity."""
+    """Counts output that the client took as activity. ``writes`` is how often that was."""
 
     def __init__(self, channel: GitChannel, client: Client) -> None:
         super().__init__(channel, client.writable)
         self._client = client
+        self.writes = 0
 
     async def write(self, data: bytes) -> None:
         await super().write(data)
+        self.writes += 1
         self._client.touch()
 
 

@@ -24,8 +24,12 @@ from tests.support.ssh import OpenSSH, generate_key
 
 
 @pytest.fixture
-def runtime(database: Database, tmp_path: Path) -> Runtime:
-    object_store = MemoryObjectStore()
+def object_store() -> MemoryObjectStore:
+    return MemoryObjectStore()
+
+
+@pytest.fixture
+def runtime(database: Database, object_store: MemoryObjectStore, tmp_path: Path) -> Runtime:
     return Runtime(
         settings=ServiceSettings(secret_key=SecretStr("s" * 32)),
         database=database,

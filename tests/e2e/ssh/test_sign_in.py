@@ -5,7 +5,7 @@ from pathlib import Path
 
 import asyncssh
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 
 from models import SSHKey, User
 from models.base import utc_now
@@ -90,6 +90,10 @@ async def test_a_key_that_was_only_offered_gives_no_identity(
         arguments=("-i", str(world.bob)),
     )
     assert done.stderr.splitlines()[-1] + "\n" == f"Hi Bob{TAIL}"
+    async with world.runtime.database.read() as session:
+        used = dict((await session.execute(select(SSHKey.id, SSHKey.last_used_at))).all())
+    assert used[world.keys["ann"]] is None
+    assert used[world.keys["bob"]] is not None
 
 
 @pytest.mark.parametrize("order", ["offer first", "signature first"])
