@@ -1,10 +1,13 @@
 """Who gets in, as whom, and what they are told: with the real OpenSSH client."""
 
 import shutil
+from hashlib import sha256
 from pathlib import Path
 
 import asyncssh
 import pytest
+from asyncssh.packet import String
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import delete, select, update
 
 from models import SSHKey, User
@@ -148,6 +151,34 @@ async def greeting_of(server: SSHDoor, **options: object) -> str | None:
             return done.stderr
     except (asyncssh.PermissionDenied, asyncssh.ConnectionLost):
         return None
+
+
+class SoftwareSecurityKey(asyncssh.SSHKeyPair):
+    """Signs as a FIDO token would (PROTOCOL.u2f of OpenSSH); ``flags`` 1 means it was touched."""
+
+    def __init__(self, *, flags: int) -> None:
+        self._private = Ed25519PrivateKey.generate()
+        self._flags = bytes([flags])
+        raw = self._private.public_key().public_bytes_raw()
+        name = b"sk-ssh-ed25519@openssh.com"
+        data = String(name) + String(raw) + String(b"ssh:")
+        super().__init__(name, name, (name,), (name,), data, None)
+
+    def sign(self, data: bytes) -> bytes:
+        counter = b"\0\0\0\7"
+        signed = sha256(b"ssh:").digest() + self._flags + counter + sha256(data).digest()
+        return (
+            String(self.sig_algorithm) + String(self._private.sign(signed)) + self._flags + counter
+        )
+
+
+@pytest.mark.parametrize("touched", [True, False])
+async def test_security_keys_must_be_touched(server: SSHDoor, world: World, touched: bool) -> None:
+    key = SoftwareSecurityKey(flags=1 if touched else 0)
+    public = asyncssh.public_key.decode_ssh_public_key(key.public_data)
+    await add_key(world.runtime.database, public, user_id=world.ann_id)
+    told = await greeting_of(server, client_keys=[key])
+    assert told == (GREETING if touched else None)
 
 
 async def test_sha1_signatures_are_refused(server: SSHDoor, world: World, tmp_path: Path) -> None:
