@@ -19,13 +19,13 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOpe
 from graph.charging import Charge, open_charge, refused_charge
 from graph.context import GraphContext, SessionCookie
 from graph.errors import LimitExceeded, format_errors, format_fault
-from graph.limits import DEADLINE_SECONDS, MAX_BODY_BYTES
+from graph.limits import DEADLINE_SECONDS, MAX_BODY_BYTES, no_such_operation
 from graph.schema import schema
 from resolvers.loaders import Loaders
 from services import authentication
 from services.actor import ANONYMOUS, ActorKind
 from services.context import OpContext
-from services.errors import ForgeError, Invalid, RateLimited, Unauthenticated, Unavailable
+from services.errors import ForgeError, RateLimited, Unauthenticated, Unavailable
 from services.runtime import Runtime
 
 Scope = MutableMapping[str, Any]
@@ -106,6 +106,7 @@ class GraphQLEndpoint:
             op=op,
             loaders=Loaders(op),
             charge=charge,
+            operation_name=body.operation_name,
             user_agent=given.get("user-agent"),
             may_set_cookie=self._is_own_page(given),
             session_cookie=SessionCookie(None) if forgotten_cookie else None,
@@ -174,12 +175,7 @@ async def _execute(body: _Body, context: GraphContext) -> dict[str, Any]:
     except TimeoutError:
         return {"data": None, "errors": [format_fault(_DEADLINE, context.op)]}
     except (CannotGetOperationTypeError, InvalidOperationTypeError):
-        fault = Invalid(
-            f"the document has no single operation named {body.operation_name!r}"
-            if body.operation_name is not None
-            else "the document has several operations or none; give operationName",
-            fields=("operationName",),
-        )
+        fault = no_such_operation(body.operation_name)
         return {"data": None, "errors": [format_fault(fault, context.op)]}
     answer: dict[str, Any] = {"data": result.data}
     if result.errors:

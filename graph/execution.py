@@ -14,7 +14,14 @@ from graphql import (
 )
 from strawberry.extensions import ParserCache, SchemaExtension, ValidationCache
 
-from graph.limits import MAX_TOKENS, check_shape, check_text, find_operation, measure_cost
+from graph.limits import (
+    MAX_TOKENS,
+    check_operation,
+    check_shape,
+    check_text,
+    find_operation,
+    measure_cost,
+)
 from graph.validation import VALIDATION_RULES
 
 # Parsed documents take some 500 bytes a token; so many, so large, stay below 100 MiB.
@@ -33,6 +40,7 @@ class Limits(SchemaExtension):
     def on_validate(self) -> Iterator[None]:
         document = self.execution_context.graphql_document
         assert document is not None
+        check_operation(document, self.execution_context.context.operation_name)
         check_shape(document)
         check_text(document, self.execution_context.variables)
         yield

@@ -303,6 +303,20 @@ def find_operation(document: DocumentNode, name: str | None) -> OperationDefinit
     return operations[0] if len(operations) == 1 else None
 
 
+def check_operation(document: DocumentNode, name: str | None) -> None:
+    """Raises Invalid unless it is clear which operation is meant."""
+    if find_operation(document, name) is None:
+        raise no_such_operation(name)
+
+
+def no_such_operation(name: str | None) -> Invalid:
+    """What a name that is wrong or missing is answered with."""
+    text = "the document has several operations or none; give operationName"
+    if name is not None:
+        text = f"the document has no single operation named '{name[:100]}'"
+    return Invalid(text, fields=("operationName",))
+
+
 def _fragments(document: DocumentNode) -> dict[str, FragmentDefinitionNode]:
     return {
         each.name.value: each

@@ -13,7 +13,9 @@ from resolvers import nodes, repositories, users
 
 @strawberry.type(description="The query root of the GraphQL interface.")
 class Query:
-    meta: ServerMetadata = field(server.metadata, description="Return information about the server")
+    server_metadata: ServerMetadata = field(
+        server.metadata, description="Return information about this server."
+    )
     node: Node | None = field(
         nodes.node,
         description="Fetches an object given its ID. One the viewer may not see is NOT_FOUND, "
