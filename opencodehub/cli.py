@@ -194,15 +194,17 @@ def _sshd(options: argparse.Namespace, lifeline: Lifeline | None) -> None:
 
 def _worker(options: argparse.Namespace, lifeline: Lifeline | None) -> None:
     settings = _server_settings(options, lifeline, "worker")
-    from opencodehub import processes, worker
+    from opencodehub import event_loop, processes, wiring, worker
 
+    event_loop.run(wiring.require_migrated(settings))
     worker.run_worker(settings, processes.reporter(lifeline, "worker"))
 
 
 def _beat(options: argparse.Namespace, lifeline: Lifeline | None) -> None:
     settings = _server_settings(options, lifeline, "beat")
-    from opencodehub import processes, worker
+    from opencodehub import event_loop, processes, wiring, worker
 
+    event_loop.run(wiring.require_migrated(settings))
     worker.run_beat(settings, processes.reporter(lifeline, "beat"))
 
 
