@@ -1,4 +1,4 @@
-"""Access tokens as text, and signed tokens against forgery, known faults of the library included."""
+"""Access tokens as text, and signed tokens against forgery and the known faults of libraries."""
 
 import base64
 import datetime as dt
