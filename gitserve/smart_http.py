@@ -132,8 +132,13 @@ class GitHTTP:
     async def run_push(self, work: "asyncio.Task[None]") -> None:
         """Wait for a push, which goes on to its end even if this wait is cancelled."""
         self._pushes.add(work)
-        work.add_done_callback(self._pushes.discard)
+        work.add_done_callback(self._end_push)
         await asyncio.shield(work)
+
+    def _end_push(self, work: "asyncio.Task[None]") -> None:
+        self._pushes.discard(work)
+        if not work.cancelled():
+            work.exception()  # nobody else may be left to take notice of it
 
     @property
     def running_pushes(self) -> int:

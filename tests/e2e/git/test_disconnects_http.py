@@ -199,7 +199,7 @@ async def test_a_large_push_and_clone_take_no_memory(
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak
     before = memory("VmRSS")
     url = client.url("ann/demo", "ann")
-    await client.git("push", "--quiet", url, "main", cwd=source.path)
+    await client.git("push", "--progress", url, "main", cwd=source.path)
     await client.git("clone", "--quiet", "--bare", url, str(client.folder / "clone"))
     assert memory("VmHWM") - before < 16 * 1024 * 1024
 
