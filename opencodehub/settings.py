@@ -166,6 +166,13 @@ class Settings(
             raise ValueError(f"must have at least {MINIMUM_SECRET_KEY_LENGTH} characters")
         return key
 
+    @field_validator("base_url")
+    @classmethod
+    def _bare_base_url(cls, url: HttpUrl) -> HttpUrl:
+        if url.path not in (None, "/") or url.query or url.fragment or url.username:
+            raise ValueError("must be scheme, host and port alone: the hub lives at the root")
+        return url
+
     @model_validator(mode="after")
     def _derive_defaults(self) -> "Settings":
         self.data_dir = self.data_dir.expanduser().absolute()

@@ -1,9 +1,11 @@
 """From settings to the ``Runtime`` that every operation is handed."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
 import redis.asyncio as redis
+import structlog
 from sqlalchemy.exc import ArgumentError
 
 from gitstore.store import GitStore
@@ -24,6 +26,11 @@ from storage_adapters.factory import create_object_store
 
 REDIS_CONNECT_SECONDS = 2
 REDIS_ANSWER_SECONDS = 5
+# Soon after the start, since a crash may have left something, but not while the doors open.
+CACHE_FIRST_TENDED_SECONDS = 90.0
+CACHE_TENDED_EVERY_SECONDS = 300.0
+
+log = structlog.get_logger("opencodehub")
 
 
 class MigrationsPending(Exception):
@@ -55,11 +62,31 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     rate_limiter = RedisRateLimiter(create_redis(settings))
     try:
         async with _runtime(settings, bus, jobs, rate_limiter) as runtime:
-            yield runtime
+            tending = asyncio.create_task(_tend_cache(runtime))
+            try:
+                yield runtime
+            finally:
+                tending.cancel()
+                await asyncio.gather(tending, return_exceptions=True)
     finally:
         await jobs.close()
         await rate_limiter.close()
         await bus.close()
+
+
+async def _tend_cache(runtime: Runtime) -> None:
+    """Keep this machine's local copies within their size, in every process that makes them.
+
+    No job of the worker's: a cache belongs to a machine, and the worker may run on another.
+    """
+    pause = CACHE_FIRST_TENDED_SECONDS
+    while True:
+        await asyncio.sleep(pause)
+        pause = CACHE_TENDED_EVERY_SECONDS
+        try:
+            await runtime.git.tend_cache()
+        except Exception:
+            log.warning("the cache could not be tended", exc_info=True)
 
 
 @contextlib.asynccontextmanager

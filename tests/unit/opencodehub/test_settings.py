@@ -1,6 +1,7 @@
 """Settings: where they come from, what follows from what, and how faults are told."""
 
 import ipaddress
+import re
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,19 @@ def test_all_faults_are_told_together(monkeypatch: pytest.MonkeyPatch) -> None:
         "OCH_TRUSTED_PROXIES: 'intranet' is not a network; "
         "write addresses such as 10.0.0.0/8 or ::1",
     ]
+
+
+@pytest.mark.parametrize("url", ["https://hub/code", "https://ann:pw@hub", "https://hub/?a=b"])
+def test_the_hub_lives_at_the_root(url: str) -> None:
+    assert faults(base_url=url) == [
+        "--base-url: must be scheme, host and port alone: the hub lives at the root"
+    ]
+
+
+def test_every_setting_is_documented() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text()
+    documented = set(re.findall(r"^\| `(OCH_[A-Z_]+)`", page, re.MULTILINE))
+    assert documented == {f"OCH_{name.upper()}" for name in settings.Settings.model_fields}
 
 
 def test_a_certificate_needs_its_key(tmp_path: Path) -> None:
