@@ -149,7 +149,8 @@ def _check_security_key(kind: str, blob: bytes) -> None:
             raise ValueError("not an Ed25519 security key")
         ed25519.Ed25519PublicKey.from_public_bytes(fields[1])
     else:
-        if len(fields) != 4 or fields[1] != b"nistp256":
+        # 65 bytes: no client sends the compressed form of a point.
+        if len(fields) != 4 or fields[1] != b"nistp256" or len(fields[2]) != 65:
             raise ValueError("not an ECDSA security key")
         ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), fields[2])
     if not fields[-1].startswith(b"ssh:") or not fields[-1].isascii():
