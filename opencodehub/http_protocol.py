@@ -18,6 +18,7 @@ class BoundedHTTPProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._head_bytes = 0
         self._in_head = True
+        self._is_between_requests = False
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -32,15 +33,17 @@ class BoundedHTTPProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        in_head = self._in_head
+        # What follows a body in one piece is not counted: its length is not known here.
+        begins_in_head = self._in_head or self._is_between_requests
         super().data_received(data)
-        if in_head and self._in_head:
+        if begins_in_head and self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_MAX_BYTES and not self.transport.is_closing():
                 self._refuse(431, f"the request's head is larger than {HEAD_MAX_BYTES} bytes")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._is_between_requests = False
         if not self._in_head:
             self._expect_head()
 
@@ -48,6 +51,10 @@ class BoundedHTTPProtocol(HttpToolsProtocol):
         self._in_head = False
         self._stop_timer()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._is_between_requests = True
+        super().on_message_complete()
 
     def _expect_head(self) -> None:
         self._in_head, self._head_bytes = True, 0
@@ -65,6 +72,10 @@ class BoundedHTTPProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, message: str) -> None:
         self._stop_timer()
+        if self.cycle is not None and not self.cycle.response_complete:
+            # The answer to an earlier request is under way; another must not stand within it.
+            self.transport.close()
+            return
         body = message.encode() + b"\n"
         self.transport.write(
             STATUS_LINE[status]

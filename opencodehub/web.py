@@ -44,7 +44,9 @@ async def run_web(settings: Settings, ready: Callable[..., None]) -> None:
     """
     await wiring.require_migrated(settings)
     listener = listening_socket(settings.host, settings.port, flag="--port")
-    async with wiring.open_runtime(settings) as runtime:
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(listener.close)
+        runtime = await stack.enter_async_context(wiring.open_runtime(settings))
         application = WebApplication(runtime, settings)
         server = _Server(_configuration(settings, application))
         loop = asyncio.get_running_loop()
