@@ -1,6 +1,7 @@
 """What each connection lists and in which order."""
 
 import dataclasses
+import datetime as dt
 import enum
 from typing import Any
 
@@ -39,15 +40,20 @@ class RepositoryOrderField(enum.Enum):
 
 
 _ORDER_KEYS: dict[RepositoryOrderField, OrderKey] = {
-    RepositoryOrderField.CREATED_AT: OrderKey(Repository.created_at.expression, "created_at"),
-    RepositoryOrderField.NAME: OrderKey(Repository.name_key.expression, "name_key"),
+    RepositoryOrderField.CREATED_AT: OrderKey(
+        Repository.created_at.expression, "created_at", dt.datetime
+    ),
+    RepositoryOrderField.NAME: OrderKey(Repository.name_key.expression, "name_key", str),
     # One that was never pushed to counts as pushed when it was made.
     RepositoryOrderField.PUSHED_AT: OrderKey(
         func.coalesce(Repository.pushed_at, Repository.created_at),
         "pushed_at",
+        dt.datetime,
         fallback="created_at",
     ),
-    RepositoryOrderField.UPDATED_AT: OrderKey(Repository.updated_at.expression, "updated_at"),
+    RepositoryOrderField.UPDATED_AT: OrderKey(
+        Repository.updated_at.expression, "updated_at", dt.datetime
+    ),
 }
 _OWNED = select(Repository.owner_id.label("user_id"), Repository.id.label("repository_id"))
 _SHARED = select(
@@ -93,7 +99,7 @@ class RepositoriesOfUser(Listing[Repository]):
 
     def order(self) -> tuple[OrderKey, ...]:
         first = dataclasses.replace(_ORDER_KEYS[self.order_field], descending=self.descending)
-        return first, OrderKey(Repository.id.expression, "id", self.descending)
+        return first, OrderKey(Repository.id.expression, "id", int, self.descending)
 
     def _link(self) -> Any:
         return _OWNED_OR_SHARED if Affiliation.OWNER in self.owner_affiliations else _ONLY_SHARED
@@ -135,7 +141,7 @@ class RefsOfRepository(Listing[GitRef]):
         return GitRef.repository_id.expression
 
     def order(self) -> tuple[OrderKey, ...]:
-        return (OrderKey(GitRef.name.expression, "name", self.descending),)
+        return (OrderKey(GitRef.name.expression, "name", str, self.descending),)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +155,7 @@ class DeployKeysOfRepository(Listing[SSHKey]):
         return SSHKey.repository_id.expression
 
     def order(self) -> tuple[OrderKey, ...]:
-        return (OrderKey(SSHKey.id.expression, "id"),)
+        return (OrderKey(SSHKey.id.expression, "id", int),)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,7 +169,7 @@ class CollaboratorsOfRepository(Listing[Collaborator]):
         return Collaborator.repository_id.expression
 
     def order(self) -> tuple[OrderKey, ...]:
-        return (OrderKey(Collaborator.user_id.expression, "user_id"),)
+        return (OrderKey(Collaborator.user_id.expression, "user_id", int),)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +183,7 @@ class PublicKeysOfUser(Listing[SSHKey]):
         return SSHKey.user_id.expression
 
     def order(self) -> tuple[OrderKey, ...]:
-        return (OrderKey(SSHKey.id.expression, "id"),)
+        return (OrderKey(SSHKey.id.expression, "id", int),)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,7 +195,7 @@ class EmailAddressesOfViewer(Listing[EmailAddress]):
         return EmailAddress.user_id.expression
 
     def order(self) -> tuple[OrderKey, ...]:
-        return (OrderKey(EmailAddress.id.expression, "id"),)
+        return (OrderKey(EmailAddress.id.expression, "id", int),)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,7 +211,7 @@ class AccessTokensOfViewer(Listing[AccessToken]):
         return AccessToken.user_id.expression
 
     def order(self) -> tuple[OrderKey, ...]:
-        return (OrderKey(AccessToken.id.expression, "id", descending=True),)
+        return (OrderKey(AccessToken.id.expression, "id", int, descending=True),)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,4 +228,4 @@ class SessionsOfViewer(Listing[Session]):
         return Session.user_id.expression
 
     def order(self) -> tuple[OrderKey, ...]:
-        return (OrderKey(Session.id.expression, "id", descending=True),)
+        return (OrderKey(Session.id.expression, "id", int, descending=True),)

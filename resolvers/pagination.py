@@ -84,10 +84,11 @@ class PageArguments:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class OrderKey:
-    """One column of an order. ``attribute`` reads the same value from a loaded row."""
+    """One column of an order. ``attribute`` reads the same value, a ``kind``, from a loaded row."""
 
     column: ColumnElement[Any]
     attribute: str
+    kind: type[int | str | dt.datetime]
     descending: bool = False
     fallback: str | None = None  # the attribute to read where the first one is null
 
@@ -257,10 +258,7 @@ def _read_cursor(order: tuple[OrderKey, ...], cursor: str, argument: str) -> lis
         raise fault from error
     if tag != _tag(order) or len(values) != len(order):
         raise fault
-    return [
-        _typed(key.column.type.python_type, value, fault)
-        for key, value in zip(order, values, strict=True)
-    ]
+    return [_typed(key.kind, value, fault) for key, value in zip(order, values, strict=True)]
 
 
 def _typed(kind: type[Any], value: Any, fault: PaginationFault) -> Any:

@@ -37,9 +37,7 @@ class EventLog:
     async def new(self) -> list[tuple[str, dict[str, object]]]:
         async with self._runtime.database.read() as session:
             rows = list(
-                await session.scalars(
-                    select(Event).where(Event.id > self._seen).order_by(Event.id)
-                )
+                await session.scalars(select(Event).where(Event.id > self._seen).order_by(Event.id))
             )
         if rows:
             self._seen = rows[-1].id

@@ -128,9 +128,7 @@ def test_githubs_example_of_nested_connections() -> None:
     text = """{ viewer { repositories(first: 50) { edges { node {
         refs(refPrefix: "refs/heads/", first: 20) { nodes { name
           repository { deployKeys(last: 10) { totalCount } } } } } } } } }"""
-    assert cost(text) == QueryCost(
-        nodes=50 + 50 * 20 + 50 * 20 * 10, requests=1 + 1 + 50 + 50 * 20
-    )
+    assert cost(text) == QueryCost(nodes=50 + 50 * 20 + 50 * 20 * 10, requests=1 + 1 + 50 + 50 * 20)
     assert cost(text).points == 11
 
 

@@ -115,9 +115,7 @@ def test_shared_types_are_githubs() -> None:
     assert {key: actual.get(key) for key in expected} == expected
     shared = {key.split(".")[0] for key in expected} - {"Mutation"}
     extra = {
-        key.split("(")[0]
-        for key in actual
-        if key.split(".")[0] in shared and key not in expected
+        key.split("(")[0] for key in actual if key.split(".")[0] in shared and key not in expected
     }
     assert extra == OURS
 
@@ -144,7 +142,8 @@ def test_secrets_are_in_no_object() -> None:
         for name, each in TYPES.items()
         if isinstance(each, GraphQLObjectType)
         for field, declared in each.fields.items()
-        if any(word in field.lower() for word in words) and is_leaf_type(get_nullable_type(declared.type))
+        if any(word in field.lower() for word in words)
+        and is_leaf_type(get_nullable_type(declared.type))
     )
     assert shown == [
         "AccessToken.tokenLastEight",

@@ -67,7 +67,9 @@ def test_spare_bits_make_no_second_spelling() -> None:
     # 10 bytes leave four spare bits in the last character.
     node_id = ids.encode_named(IdKind.REF, 1, "x")
     last = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".index(node_id[-1])
-    other = node_id[:-1] + "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"[last + 1]
+    other = (
+        node_id[:-1] + "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"[last + 1]
+    )
     with pytest.raises(NotFound):
         ids.decode(other)
 
