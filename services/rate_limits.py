@@ -24,7 +24,7 @@ local cost, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
 local fits = used + cost <= limit
 if fits and cost > 0 then
   used = redis.call('INCRBY', KEYS[1], cost)
-  if used == cost then
+  if redis.call('PTTL', KEYS[1]) < 0 then
     redis.call('PEXPIRE', KEYS[1], ARGV[3])
   end
 end
