@@ -16,7 +16,10 @@ class SessionCookie:
 
 @dataclasses.dataclass(slots=True)
 class GraphContext(RequestContext):
-    """``operation_name`` is what the client gave. ``may_set_cookie``: whether the request came from a page of this server's own."""
+    """``operation_name`` is what the client gave.
+
+    ``may_set_cookie``: whether the request came from a page of this server's own.
+    """
 
     charge: Charge
     operation_name: str | None = None

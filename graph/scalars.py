@@ -21,10 +21,13 @@ def _serialize_time(value: dt.datetime) -> str:
 
 
 def _parse_time(value: Any) -> dt.datetime:
-    moment = dt.datetime.fromisoformat(value) if isinstance(value, str) else None
-    if moment is None or moment.tzinfo is None:
-        raise ValueError("a DateTime is an ISO-8601 text with a zone, like 2026-01-31T12:00:00Z")
-    return moment.astimezone(dt.UTC)
+    try:
+        moment = dt.datetime.fromisoformat(value)
+        if moment.tzinfo is not None:
+            return moment.astimezone(dt.UTC)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise ValueError("a DateTime is an ISO-8601 text with a zone, like 2026-01-31T12:00:00Z")
 
 
 def _parse_uri(value: Any) -> str:

@@ -64,7 +64,8 @@ class Mutation:
     create_user: accounts.CreateUserPayload | None = mutation(
         accounts.create_user,
         description="Create an account: for administrators of the server, and for strangers where "
-        "it lets them sign up (`serverMetadata { isSignUpEnabled }`), at most 10 an hour and address.",
+        "it lets them sign up (`serverMetadata { isSignUpEnabled }`), at most 10 an hour and "
+        "address.",
     )
     delete_deploy_key: keys.DeleteDeployKeyPayload | None = mutation(
         keys.delete_deploy_key,

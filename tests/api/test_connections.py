@@ -411,12 +411,15 @@ async def test_pages_of_many_parents_are_those_of_each(
 ) -> None:
     user = await make_user(runtime, "ann")
     await populate(runtime, user, 3)
-    inner = 'refs(refPrefix: "refs/heads/", %s) { nodes { name } pageInfo { hasNextPage } }'
     for arguments in ("first: 1", "last: 1", "first: 5"):
+        refs = (
+            f'refs(refPrefix: "refs/heads/", {arguments}) '
+            "{ nodes { name } pageInfo { hasNextPage } }"
+        )
         query = (
-            '{ user(login: "ann") { repositories(first: 3) { nodes { %s } } } '
-            '  repository(owner: "ann", name: "demo-0") { %s } }'
-        ) % (inner % arguments, inner % arguments)
+            f'{{ user(login: "ann") {{ repositories(first: 3) {{ nodes {{ {refs} }} }} }} '
+            f'repository(owner: "ann", name: "demo-0") {{ {refs} }} }}'
+        )
         data = (await ask(query)).data
         nodes = data["user"]["repositories"]["nodes"]
         assert nodes == [data["repository"]] * 3

@@ -3,8 +3,9 @@
 from collections.abc import Awaitable, Callable
 
 import pytest
+from sqlalchemy import select
 
-from models import GitRef, User, Visibility
+from models import EmailAddress, GitRef, User, Visibility
 from resolvers import ids
 from resolvers.ids import IdKind
 from services import deploy_keys
@@ -27,10 +28,6 @@ NODE = "query($id: ID!) { node(id: $id) { __typename id } }"
 
 async def own_email(runtime: Runtime, user: User) -> str:
     async with runtime.database.read() as session:
-        from sqlalchemy import select
-
-        from models import EmailAddress
-
         row = await session.scalar(select(EmailAddress).where(EmailAddress.user_id == user.id))
     assert row is not None
     return ids.encode(IdKind.EMAIL_ADDRESS, row.id)
@@ -111,7 +108,7 @@ async def test_public_objects_are_everybodys(ask: GraphQLClient, runtime: Runtim
 
 
 async def test_the_prefix_decides_the_type(ask: GraphQLClient, runtime: Runtime) -> None:
-    """Row 49: a user's key is no deploy key and the other way round, though one table holds both."""
+    """Row 49: one table holds both kinds of keys, and an id of one is none of the other."""
     user = await make_user(runtime, "ann")
     key = await make_ssh_key(runtime, user)
     repository = await make_repository(runtime, user)

@@ -83,7 +83,7 @@ def test_directives() -> None:
     ],
 )
 def test_fragments_within_themselves(text: str) -> None:
-    with pytest.raises(GraphQLError, match="Cannot spread fragment '[FG]' within itself"):
+    with pytest.raises(GraphQLError, match=r"Cannot spread fragment '[FG]' within itself"):
         check_shape(parse(text))
 
 
