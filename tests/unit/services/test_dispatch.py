@@ -120,9 +120,7 @@ async def test_an_event_that_commits_late_is_still_told(runtime: Runtime) -> Non
     for login in ("ann", "bob"):
         await make_user(runtime, login)
     async with runtime.database.write() as session:
-        await session.execute(
-            update(Event).where(Event.id == 2).values(dispatched_at=dt.datetime.now(dt.UTC))
-        )
+        await session.execute(update(Event).where(Event.id == 2).values(dispatched_at=utc_now()))
     queue = Queue()
     await dispatch.dispatch(make_op(with_queue(runtime, queue)), {"UserCreated": ("a.b",)})
     assert queue.queued == [("a.b", (1,))]
