@@ -6,7 +6,6 @@ listens sooner.
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -155,7 +154,7 @@ def _serve(options: argparse.Namespace, lifeline: Lifeline | None) -> int:
 
     processes.warn_of_unknown_variables()
     if os.environ.pop("OCH_INTERNAL_STOP_WITH_PARENT", None):
-        bound_exec.die_with_parent(signal.SIGTERM)
+        bound_exec.die_with_parent(supervisor.ORPHANED)
     event_loop.run(supervisor.Supervisor(settings, _flags(options), sys.stdout).run())
     return 0
 

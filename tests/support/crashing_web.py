@@ -21,8 +21,8 @@ import uvicorn
 
 from gitserve.smart_http import GitHTTP
 from models.migrations import runner
+from opencodehub import logs, wiring
 from opencodehub import settings as settings_module
-from opencodehub import wiring
 
 
 def install(spec: str) -> None:
@@ -63,6 +63,8 @@ def install(spec: str) -> None:
 
 async def serve() -> None:
     settings = settings_module.load()
+    # To standard error: nobody reads standard output after the port.
+    logs.configure("info", "json", process="web")
     await runner.upgrade(settings.database_url.get_secret_value())
     async with wiring.open_runtime(settings) as runtime:
         listener = socket.socket()

@@ -5,30 +5,16 @@ says that it is up to date; nothing blocks it; a clone from a fresh cache passes
 after the sweep the object store holds exactly what the manifest names.
 """
 
-import asyncio
 import contextlib
-import dataclasses
-import datetime as dt
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
 
-from gitstore.cache import SUFFIXES_IN_ORDER
-from gitstore.maintenance import sweep_uploads, tend_cache
-from gitstore.settings import GitStoreSettings
-from gitstore.store import GitStore
-from models import Event, GitPack, PackUpload, Push, RefChange
-from models.database import Database
-from storage_adapters.local import LocalObjectStore
 from tests.support.git import GitRepository
-
-ROOT = Path(__file__).parents[3]
+from tests.support.web_servers import WebServers
 
 # Where, and whether the push must already be there after the restart.
 PUSH_POINTS = {
@@ -63,127 +49,11 @@ FILL_POINTS = [
 ]
 
 
-@dataclasses.dataclass
-class Server:
-    process: subprocess.Popen[str]
-    port: int
-
-
-class Hub:
-    """One data folder, and servers on it that may crash."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.data = folder / "data"
-        self.environment = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
-            "OCH_DATA_DIR": str(self.data),
-            # Nothing listens there: pushes must not need Redis.
-            "OCH_REDIS_URL": f"unix://{folder}/no-redis.sock",
-        }
-        self.servers: list[Server] = []
-        self.token = ""
-
-    def start(self, spec: str = "-") -> Server:
-        with (self.folder / "server.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.crashing_web", spec],
-                cwd=self.folder,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line, (self.folder / "server.log").read_text()[-3000:]
-        server = Server(process, int(line))
-        self.servers.append(server)
-        return server
-
-    def stop(self, server: Server) -> None:
-        server.process.terminate()
-        server.process.wait()
-        assert server.process.stdout is not None
-        server.process.stdout.close()
-        self.servers.remove(server)
-
-    def died(self, server: Server) -> bool:
-        """Whether the server was killed by its crash point; waits for its end."""
-        code = server.process.wait(timeout=60)
-        assert server.process.stdout is not None
-        server.process.stdout.close()
-        self.servers.remove(server)
-        return code == -9
-
-    def admin(self, *args: str) -> str:
-        return subprocess.run(
-            [sys.executable, "-m", "opencodehub", *args],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-
-    def url(self, server: Server) -> str:
-        return f"http://ann:{self.token}@127.0.0.1:{server.port}/ann/demo.git"
-
-    def inspect(self) -> "Leftovers":
-        return asyncio.run(self._inspect())
-
-    async def _inspect(self) -> "Leftovers":
-        database = Database(f"sqlite:///{self.data}/opencodehub.db")
-        store = LocalObjectStore(self.data / "storage")
-        cache = GitStoreSettings(cache_dir=self.data / "cache")
-        try:
-            await sweep_uploads(database, store, older_than=dt.timedelta(seconds=-60))
-            git = GitStore(database, store, cache)
-            for folder in (git.cache.root / "quarantine").glob("*"):
-                os.utime(folder, (0, 0))
-            await tend_cache(git.cache, database, max_bytes=1 << 40)
-            async with database.read() as session:
-                packs = (await session.scalars(select(GitPack.storage_key))).all()
-                intents = (await session.scalars(select(PackUpload.storage_key))).all()
-                pushes = (await session.scalars(select(Push.id))).all()
-                changes = (await session.scalars(select(RefChange.new_oid))).all()
-                events = await session.scalars(
-                    select(Event.payload).where(Event.name == "PushReceived")
-                )
-                told = [payload["push_id"] for payload in events]
-            stored = [info.key async for info in store.list("packs/")]
-        finally:
-            await store.close()
-            await database.close()
-        return Leftovers(
-            named=sorted(key + suffix for key in packs for suffix in SUFFIXES_IN_ORDER),
-            stored=stored,
-            intents=list(intents),
-            quarantines=[path.name for path in (self.data / "cache" / "quarantine").glob("*")],
-            pushes=list(pushes),
-            events=told,
-            changes=list(changes),
-        )
-
-
-@dataclasses.dataclass
-class Leftovers:
-    named: list[str]
-    stored: list[str]
-    intents: list[str]
-    quarantines: list[str]
-    pushes: list[int]
-    events: list[int]
-    changes: list[str | None]
-
-
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with ann/demo and one pushed commit, to be copied by each test."""
     folder = tmp_path_factory.mktemp("prepared")
-    hub = Hub(folder)
+    hub = WebServers(folder)
     hub.admin("migrate")
     hub.admin("create-user", "ann", "--email=ann@example.com")
     hub.token = hub.admin("create-token", "ann", "--name=t", "--scopes=repo")
@@ -200,10 +70,10 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def hub(prepared: Path, tmp_path: Path) -> Iterator[Hub]:
+def hub(prepared: Path, tmp_path: Path) -> Iterator[WebServers]:
     shutil.copytree(prepared / "data", tmp_path / "data")
     shutil.copytree(prepared / "source", tmp_path / "source")
-    hub = Hub(tmp_path)
+    hub = WebServers(tmp_path)
     hub.token = (prepared / "token").read_text()
     yield hub
     for server in list(hub.servers):
@@ -212,7 +82,9 @@ def hub(prepared: Path, tmp_path: Path) -> Iterator[Hub]:
 
 
 @pytest.mark.parametrize(("spec", "expected"), PUSH_POINTS.items())
-def test_a_server_killed_in_a_push(hub: Hub, tmp_path: Path, spec: str, expected: str) -> None:
+def test_a_server_killed_in_a_push(
+    hub: WebServers, tmp_path: Path, spec: str, expected: str
+) -> None:
     source = GitRepository(tmp_path / "source")
     old = source.oid("main")
     new = source.commit("next")
@@ -246,7 +118,7 @@ def test_a_server_killed_in_a_push(hub: Hub, tmp_path: Path, spec: str, expected
 
 
 @pytest.mark.parametrize("spec", FILL_POINTS)
-def test_a_server_killed_while_it_fills_a_cache(hub: Hub, tmp_path: Path, spec: str) -> None:
+def test_a_server_killed_while_it_fills_a_cache(hub: WebServers, tmp_path: Path, spec: str) -> None:
     shutil.rmtree(hub.data / "cache")
     source = GitRepository(tmp_path / "source")
     head = source.oid("main")
@@ -268,7 +140,7 @@ def test_a_server_killed_while_it_fills_a_cache(hub: Hub, tmp_path: Path, spec: 
 
 
 def test_servers_killed_at_random_moments_lose_no_acknowledged_push(
-    hub: Hub, tmp_path: Path
+    hub: WebServers, tmp_path: Path
 ) -> None:
     source = GitRepository(tmp_path / "source")
     acknowledged = source.oid("main")
