@@ -33,6 +33,10 @@ STARTING_ATTEMPTS = 4
 STOP_MARGIN_SECONDS = 5.0
 
 
+# Comes when whoever started us (make) has died and wants us to end too; then there is no draining.
+ORPHANED = signal.SIGUSR2
+
+
 class CannotServe(Exception):
     """The hub cannot start; the message is for the operator. Empty: a part has told already."""
 
@@ -58,6 +62,7 @@ class Supervisor:
         self._environment = environment_for(settings, flags)
         self._out = out
         self._stopping = asyncio.Event()
+        self._stop_seconds = settings.drain_seconds + STOP_MARGIN_SECONDS
         self._may_start = False
         self._lock: int | None = None
         self._web, self._sshd = Part("web"), Part("sshd")
@@ -70,6 +75,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._stop_requested)
+        loop.add_signal_handler(ORPHANED, self._orphaned)
         self._lock = await self._take_lock()
         try:
             await self._until_stopped(self._start())
@@ -84,6 +90,10 @@ class Supervisor:
         if self._stopping.is_set():  # the second time is impatience
             for part in self._parts():
                 self._signal(part, signal.SIGKILL)
+        self._stopping.set()
+
+    def _orphaned(self) -> None:
+        self._stop_seconds = lifeline.ORPHAN_GRACE_SECONDS
         self._stopping.set()
 
     async def _until_stopped(self, work: Awaitable[None]) -> None:
@@ -290,13 +300,13 @@ class Supervisor:
                 part.process.send_signal(number)
 
     async def _stop(self) -> None:
-        """End the doors first, then what they use; each gets the drain time, then is killed."""
+        """End all parts, Redis last; they get the drain time, then are killed."""
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
-        limit = self._settings.drain_seconds + STOP_MARGIN_SECONDS
-        await self._end((self._web, self._sshd, self._beat), limit)
-        await self._end((self._worker,), limit)
+        # A job that is still queued when Redis goes is found again by the sweep.
+        parts = (self._web, self._sshd, self._worker, self._beat)
+        await self._end(parts, self._stop_seconds)
         if self._redis:
             await self._end((self._redis,), STOP_MARGIN_SECONDS)
 
