@@ -201,7 +201,7 @@ async def _current_values(
                 GitRef.repository_id == repository_id, GitRef.name.in_(some)
             )
         )
-        current.update({name: oid for name, oid in rows})
+        current.update({row.name: row.oid for row in rows})
     return current
 
 

@@ -1,7 +1,7 @@
 """Background jobs: async functions named ``area.verb`` that may run twice; arguments are ids.
 
 A job is marked ``@job("area.verb", ...)`` beside the rules it runs; ``opencodehub.worker`` makes
-Celery tasks of all of them. A job claims its row before it acts, because a broker may deliver twice.
+Celery tasks of all of them. A job claims its row before it acts, since a broker may deliver twice.
 """
 
 import dataclasses
