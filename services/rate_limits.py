@@ -174,8 +174,8 @@ class RedisRateLimiter:
         try:
             async with asyncio.timeout(_REDIS_SECONDS):
                 await command()
-        except (RedisError, OSError, TimeoutError):
-            self._went_away()
+        except (RedisError, OSError, TimeoutError) as error:
+            self._went_away(error)
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -193,8 +193,8 @@ class RedisRateLimiter:
                 used, left, fits = await self._take(
                     keys=[_redis_key(key)], args=[cost, limit, window_seconds * 1000]
                 )
-        except (RedisError, OSError, TimeoutError):
-            self._went_away()
+        except (RedisError, OSError, TimeoutError) as error:
+            self._went_away(error)
             return None
         if self._is_away:
             self._is_away = False
@@ -202,14 +202,14 @@ class RedisRateLimiter:
         # Without a key there is no time to live: the whole window lies ahead.
         return int(used), left / 1000 if left >= 0 else float(window_seconds), bool(fits)
 
-    def _went_away(self) -> None:
+    def _went_away(self, error: Exception) -> None:
         # Not every request should wait for a Redis that does not answer.
         self._away_until = time.monotonic() + _RETRY_REDIS_SECONDS
         if not self._is_away:
             self._is_away = True
             structlog.get_logger("opencodehub").warning(
                 "redis does not answer; rate limits hold for each process alone until it does",
-                exc_info=True,
+                error=f"{type(error).__name__}: {error}",
             )
 
 

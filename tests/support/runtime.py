@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 import argon2
+from pydantic import SecretStr
 
 from gitstore.settings import GitStoreSettings
 from gitstore.store import GitStore
@@ -44,7 +45,7 @@ def make_runtime(
     mailer: Mailer | None = None,
 ) -> Runtime:
     """Parts are passed in or made here; the caller closes the database."""
-    settings = settings or ServiceSettings(secret_key=SECRET_KEY)
+    settings = settings or ServiceSettings(secret_key=SecretStr(SECRET_KEY))
     store = object_store or MemoryObjectStore()
     if cache_dir is None:
         cache_dir = _beside(database)

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import func, select
 
 from models import EmailAddress, Event, LoginRedirect, Owner, User
@@ -194,7 +195,7 @@ async def test_who_may_create_accounts(runtime: Runtime, ann: User) -> None:
 async def test_sign_ups_where_the_server_is_open(runtime: Runtime, ann: User) -> None:
     open_runtime = make_runtime(
         runtime.database,
-        settings=ServiceSettings(secret_key=SECRET_KEY, sign_ups_enabled=True),  # type: ignore[arg-type]
+        settings=ServiceSettings(secret_key=SecretStr(SECRET_KEY), sign_ups_enabled=True),
     )
     op = make_op(open_runtime)
     # Somebody else's address can be claimed; the answer does not tell that it is anybody's.
