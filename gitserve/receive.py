@@ -52,7 +52,8 @@ async def serve_receive_pack(
         limit = op.runtime.git.settings.push_max_refs
         request, capabilities = await _read_request(packets, repository, max_refs=limit)
     except ProtocolError as error:
-        await writer.write(encode(f"ERR {error}\n".encode()) + Special.FLUSH.value)
+        text = f"ERR {error} (request {op.request_id})\n"
+        await writer.write(encode(text.encode()) + Special.FLUSH.value)
         return
     if request is None:
         return
@@ -109,6 +110,9 @@ class _Session:
     async def run(self, request: PushRequest, door: Door) -> None:
         async with self._keep_alive():
             outcome = await self._carry_out(request, door)
+            if any(outcome.verdicts.values()):
+                # So that an operator who is told of a refusal finds it in the log.
+                await self._say(f"refused in request {self.op.request_id}")
         await self._send(self._report(request, outcome))
 
     async def _carry_out(self, request: PushRequest, door: Door) -> PushOutcome:
