@@ -8,11 +8,11 @@ import contextlib
 import re
 from collections.abc import AsyncIterator
 
+from gitserve.errors import judge
 from gitserve.pktline import Band, PacketReader, ProtocolError, Special, encode, encode_band
 from gitserve.streams import ByteReader, ByteWriter, ClientGone
 from services import pushes
 from services.context import OpContext
-from services.errors import ForgeError
 from services.git_access import GitRepository
 from services.pushes import Door, PushOutcome, PushRequest, RefCommand
 
@@ -129,13 +129,10 @@ class _Session:
                 progress=progress,
                 input_ended=self._mark_complete,
             )
-        except ForgeError as error:
-            return _refusal(request, error.message)
-        except ConnectionError:
+        except ClientGone:
             raise
-        except Exception:
-            self.op.log.exception("push failed", repository_id=self.repository.id)
-            return _refusal(request, f"internal error (request {self.op.request_id})")
+        except Exception as error:
+            return _refusal(request, judge(self.op, error).message)
 
     def _mark_complete(self) -> None:
         self.input_complete = True

@@ -14,8 +14,6 @@ from gitstore.errors import (
     MissingObjects,
     PackRejected,
     PruneEpochChanged,
-    RepositoryGone,
-    RepositoryUnreadable,
     UploadIntentGone,
 )
 from gitstore.identifiers import new_ulid
@@ -27,12 +25,11 @@ from models.database import CommitUnknown, DatabaseUnavailable
 from services import access
 from services.access import Action
 from services.actor import ActorKind
-from services.context import DATABASE_UNAVAILABLE, OpContext, Transaction
-from services.errors import Conflict, NotFound, Unavailable
+from services.context import OpContext, Transaction
+from services.errors import Conflict, Unavailable
 from services.events import PushReceived
 from services.git_access import GitRepository
 from services.ref_names import BRANCHES, RESERVED, RESERVED_FAULT, ref_name_fault
-from storage_adapters.errors import StorageError
 
 # After a connection lost in COMMIT: how long to look for the push, in seconds between looks.
 _LOOKS_AFTER_LOST_COMMIT = (0.1, 0.2, 0.5, 1, 2, 5, 5, 5, 5)
@@ -94,25 +91,16 @@ async def receive_push(
     """Check a push and commit what may be committed. Emits PushReceived.
 
     What the user can mend is in the outcome. Raises NotFound, Forbidden, FailedPrecondition when
-    the right to push ended meanwhile, Unavailable, and whatever ``source`` raises.
+    the right to push ended meanwhile, Conflict, Unavailable, the errors of ``gitstore``, of the
+    database and of the object store as they come, and whatever ``source`` raises.
     """
     push = _PushInProgress(op, repository, request, door)
     try:
         return await push.run(source, progress, input_ended)
     except PackRejected as fault:
         return push.outcome(pack_fault=str(fault))
-    except RepositoryGone as error:
-        raise NotFound("repository not found") from error
     except UploadIntentGone as error:
         raise Conflict(str(error)) from error
-    except DatabaseUnavailable as error:
-        raise Unavailable(DATABASE_UNAVAILABLE) from error
-    except StorageError as error:
-        op.log.error("object store failed in a push", error=str(error))
-        raise Unavailable("the object store does not answer; try again in a moment") from error
-    except RepositoryUnreadable as error:
-        op.log.error("repository unreadable", repository_id=repository.id, error=str(error))
-        raise Unavailable("the repository cannot be read from storage at the moment") from error
 
 
 class _NothingChanged(Exception):
