@@ -139,3 +139,26 @@ class RepositoryTransferred(DomainEvent):
     repository_id: int
     old_owner_id: int
     new_owner_id: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class UserUpdated(DomainEvent):
+    """``changes`` names the attributes that changed."""
+
+    user_id: int
+    changes: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CollaboratorAdded(DomainEvent):
+    """A person got a role in a repository, or another one than before."""
+
+    repository_id: int
+    user_id: int
+    role: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CollaboratorRemoved(DomainEvent):
+    repository_id: int
+    user_id: int

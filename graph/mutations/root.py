@@ -5,6 +5,7 @@ import strawberry
 from graph.mutations import (
     access_tokens,
     accounts,
+    collaborators,
     email_addresses,
     keys,
     repositories,
@@ -21,6 +22,11 @@ _SELF_OR_ADMINISTRATOR = (
 
 @strawberry.type(description="The root query for implementing GraphQL mutations.")
 class Mutation:
+    add_collaborator: collaborators.AddCollaboratorPayload | None = mutation(
+        collaborators.add_collaborator,
+        description="Share a repository with a person, or change what that person may do; a "
+        f"repository can have 1000 collaborators. {_ADMIN}, and the scope `repo`.",
+    )
     add_email_address: email_addresses.AddEmailAddressPayload | None = mutation(
         email_addresses.add_email_address,
         description="Add an e-mail address to an account, not verified; an account can have 20. "
@@ -85,6 +91,11 @@ class Mutation:
         email_addresses.mark_email_address_verified,
         description="Vouch for an e-mail address. For administrators of the server.",
     )
+    remove_collaborator: collaborators.RemoveCollaboratorPayload | None = mutation(
+        collaborators.remove_collaborator,
+        description="Stop sharing a repository with a person. "
+        f"{_ADMIN}, or to be that person; and the scope `repo`.",
+    )
     remove_email_address: email_addresses.RemoveEmailAddressPayload | None = mutation(
         email_addresses.remove_email_address,
         description="Remove an e-mail address that is not the primary one. "
@@ -147,6 +158,10 @@ class Mutation:
         repositories.update_repository,
         description="Update information about a repository, all or nothing. The description takes "
         "the MAINTAIN permission, everything else ADMIN.",
+    )
+    update_user: accounts.UpdateUserPayload | None = mutation(
+        accounts.update_user,
+        description=f"Change what a profile says. {_SELF_OR_ADMINISTRATOR}",
     )
     verify_email_address: email_addresses.VerifyEmailAddressPayload | None = mutation(
         email_addresses.verify_email_address,
