@@ -23,7 +23,7 @@ ENQUEUE_SECONDS = 5.0
 # With the broker away, senders wait in line; this many at most.
 MAXIMUM_WAITING = 100
 # The modules that register jobs when they are imported.
-JOB_MODULES = ("services.dispatch", "services.git_maintenance")
+JOB_MODULES = ("services.dispatch", "services.git_maintenance", "services.sessions")
 
 
 def register_jobs() -> None:

@@ -38,7 +38,7 @@ REFUSED_UNREAD = (
 )
 MAX_HEADER_LENGTH = 8192
 _USED_EVERY_SECONDS = 60
-_RECORDING_SECONDS = 2.0
+_RECORDING_SECONDS = 0.5
 # User names that name no account: what GitHub's documentation tells people to write.
 _NOBODY = frozenset(("", "x-access-token", "x-oauth-basic", "git", "oauth2", "token"))
 

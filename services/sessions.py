@@ -4,7 +4,7 @@ import dataclasses
 import datetime as dt
 import secrets
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, or_, select
 
 from models import EmailAddress, Owner, Session, User
 from models.base import utc_now
@@ -14,6 +14,7 @@ from services.actor import ActorKind
 from services.context import OpContext, ReadTransaction, Transaction
 from services.errors import Forbidden, NotFound, Unauthenticated
 from services.events import CredentialCreated, CredentialRevoked, PasswordConfirmed
+from services.jobs import job
 from services.names import name_key
 from services.tokens import hash_signed_token_id, hash_token, new_session_secret
 
@@ -25,6 +26,7 @@ _PER_ACCOUNT_AND_ADDRESS = 10
 _PER_ACCOUNT = 100
 _PER_ADDRESS = 50
 _MAX_USER_AGENT_LENGTH = 512
+_KEPT_AFTER_END = dt.timedelta(days=30)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -113,6 +115,18 @@ async def confirm_password(op: OpContext, password: str) -> Session:
         session.confirmed_at = utc_now()
         tx.emit(PasswordConfirmed(user.id, session.id))
     return session
+
+
+@job("sessions.sweep", every=dt.timedelta(hours=6))
+async def sweep_sessions(op: OpContext) -> None:
+    """Delete rows of sessions that ended a month ago; the events keep what happened."""
+    limit = utc_now() - _KEPT_AFTER_END
+    async with op.transaction() as tx:
+        await tx.session.execute(
+            delete(Session)
+            .where(or_(Session.expires_at < limit, Session.revoked_at < limit))
+            .execution_options(synchronize_session=False)
+        )
 
 
 async def _prove(op: OpContext, login_or_email: str, password: str) -> User:

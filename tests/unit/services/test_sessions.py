@@ -278,3 +278,21 @@ async def test_an_administrator_sets_a_password(runtime: Runtime, ann: User, bob
     await sessions.sign_in(make_op(runtime), "ann", "another long password")
     with pytest.raises(NotFound):
         await accounts.set_password(op, 2**40, "another long password")
+
+
+@pytest.mark.databases
+async def test_rows_of_sessions_go_a_month_after_their_end(runtime: Runtime, ann: User) -> None:
+    ended, revoked, recent, standing = [await make_session(runtime, ann) for _ in range(4)]
+    now = utc_now()
+    changes = {
+        ended.session.id: {"expires_at": now - dt.timedelta(days=31)},
+        revoked.session.id: {"revoked_at": now - dt.timedelta(days=31)},
+        recent.session.id: {"revoked_at": now - dt.timedelta(days=29)},
+    }
+    async with runtime.database.write() as session:
+        for session_id, values in changes.items():
+            await session.execute(update(Session).where(Session.id == session_id).values(values))
+    await sessions.sweep_sessions(operator(runtime))
+    async with runtime.database.read() as session:
+        kept = await session.scalars(select(Session.id).order_by(Session.id))
+        assert list(kept) == [recent.session.id, standing.session.id]
