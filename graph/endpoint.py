@@ -173,6 +173,7 @@ async def _execute(body: _Body, context: GraphContext) -> dict[str, Any]:
                 operation_name=body.operation_name,
             )
     except TimeoutError:
+        context.loaders.cancel()
         return {"data": None, "errors": [format_fault(_DEADLINE, context.op)]}
     except (CannotGetOperationTypeError, InvalidOperationTypeError):
         fault = no_such_operation(body.operation_name)

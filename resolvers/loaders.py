@@ -4,7 +4,17 @@ Each batch opens its own short read transaction, since fields resolve concurrent
 must not be shared. Rows are remembered for the request, so loaders are replaced after a mutation.
 """
 
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+import asyncio
+import contextlib
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Hashable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from typing import Any, TypeVar
 
 from sqlalchemy import exists, func, select, tuple_
@@ -30,6 +40,7 @@ class Loaders:
 
     def __init__(self, op: OpContext) -> None:
         self._op = op
+        self._batches: set[asyncio.Task[Any]] = set()
         self.owner_by_id: DataLoader[int, Owner | None] = self._by_key(_owners)
         # Judged by services.access: a repository the actor may not read is None.
         self.repository_by_id: DataLoader[int, Repository | None] = self._by_key(_repositories)
@@ -52,11 +63,28 @@ class Loaders:
             load_fn=self._load_counts, max_batch_size=_MAX_BATCH
         )
 
+    def cancel(self) -> None:
+        """Stop batches that still run. They are tasks of their own, which outlive a request that
+        was stopped, and would hold their connections."""
+        for task in self._batches:
+            task.cancel()
+
+    @contextlib.asynccontextmanager
+    async def _batch(self) -> AsyncIterator[ReadTransaction]:
+        task = asyncio.current_task()
+        assert task is not None
+        self._batches.add(task)
+        try:
+            async with self._op.read() as tx:
+                yield tx
+        finally:
+            self._batches.discard(task)
+
     def _by_key(
         self, read: Callable[[ReadTransaction, Sequence[Key]], Awaitable[Mapping[Key, Value]]]
     ) -> DataLoader[Key, Value | None]:
         async def load(keys: list[Key]) -> list[Value | None]:
-            async with self._op.read() as tx:
+            async with self._batch() as tx:
                 found = await read(tx, keys)
             return [found.get(key) for key in keys]
 
@@ -64,7 +92,7 @@ class Loaders:
 
     async def _load_pages(self, keys: list[PageKey]) -> list[Page[Any] | BaseException]:
         pages: dict[PageKey, Page[Any] | BaseException] = {}
-        async with self._op.read() as tx:
+        async with self._batch() as tx:
             for (listing, arguments), parent_ids in _grouped(
                 ((listing, arguments), parent_id) for listing, parent_id, arguments in keys
             ).items():
@@ -82,7 +110,7 @@ class Loaders:
 
     async def _load_counts(self, keys: list[CountKey]) -> list[int]:
         counts: dict[CountKey, int] = {}
-        async with self._op.read() as tx:
+        async with self._batch() as tx:
             for listing, parent_ids in _grouped(keys).items():
                 for parent_id, count in (await load_counts(tx, listing, parent_ids)).items():
                     counts[listing, parent_id] = count

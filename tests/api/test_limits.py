@@ -8,7 +8,7 @@ import pytest
 
 from graph import endpoint
 from graph.limits import MAX_TOKENS
-from resolvers import users
+from resolvers import loaders, users
 from services.runtime import Runtime
 from services.settings import ServiceSettings
 from tests.support.factories import make_repository, make_token, make_user
@@ -220,6 +220,26 @@ async def test_the_deadline(
     }
     # The connection that was cut short is not used again.
     assert (await ask("{ __typename }")).data == {"__typename": "Query"}
+
+
+async def test_the_deadline_stops_what_was_being_read(
+    ask: GraphQLClient, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint, "DEADLINE_SECONDS", 0.05)
+    stopped = asyncio.Event()
+
+    async def never(*_: object) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            stopped.set()
+            raise
+
+    monkeypatch.setattr(loaders, "load_counts", never)
+    await make_user(runtime, "ann")
+    answer = await ask('{ user(login: "ann") { repositories { totalCount } } }')
+    assert answer.error["type"] == "RESOURCE_LIMITS_EXCEEDED"
+    await stopped.wait()
 
 
 async def test_mutations_in_one_request_see_each_others_work(

@@ -1,0 +1,58 @@
+"""The page for users states the limits that hold."""
+
+import re
+from pathlib import Path
+
+from graph import charging, errors, limits
+from resolvers.pagination import MAX_PAGE_SIZE
+from services.errors import ErrorCode
+from services.settings import ServiceSettings
+
+PAGE = (Path(__file__).parents[3] / "docs" / "graphql.md").read_text()
+
+
+def stated(what: str) -> int:
+    """The first number in the table's row."""
+    row = re.search(rf"^\| {re.escape(what)}[^|]*\| ([\d,]+)", PAGE, re.MULTILINE)
+    assert row is not None, what
+    return int(row[1].replace(",", ""))
+
+
+def test_limits() -> None:
+    assert {
+        "Request body": stated("Request body") * 1024 * 1024,
+        "Tokens": stated("Tokens of a document"),
+        "Levels": stated("Levels of nesting"),
+        "Fields": stated("Fields, fragments written out"),
+        "Aliases": stated("Aliases, fragments written out"),
+        "Directives": stated("Directives"),
+        "Mutations": stated("Mutations in one request"),
+        "Ids": stated("Ids in `nodes`"),
+        "Nodes": stated("Nodes that the connections"),
+        "Time": stated("Time of one request"),
+        "Points": stated("Points an hour for each user"),
+    } == {
+        "Request body": limits.MAX_BODY_BYTES,
+        "Tokens": limits.MAX_TOKENS,
+        "Levels": limits.MAX_DEPTH,
+        "Fields": limits.MAX_FIELDS,
+        "Aliases": limits.MAX_ALIASES,
+        "Directives": limits.MAX_DIRECTIVES,
+        "Mutations": limits.MAX_MUTATIONS,
+        "Ids": MAX_PAGE_SIZE,
+        "Nodes": limits.MAX_NODES,
+        "Time": limits.DEADLINE_SECONDS,
+        "Points": ServiceSettings().rate_limit_per_hour,
+    }
+    assert charging.ANONYMOUS_FRACTION == 10
+    assert f"{limits.REQUESTS_PER_POINT} requests are a point" in PAGE
+
+
+def test_every_code_and_its_type() -> None:
+    for code in ErrorCode:
+        row = next(
+            line
+            for line in PAGE.splitlines()
+            if line.startswith("| ") and f"`{code.value}`" in line
+        )
+        assert f"`{errors.TYPE_OF_CODE[code]}`" in row.split("|")[2]
