@@ -229,9 +229,9 @@ def _seed(options: argparse.Namespace, lifeline: Lifeline | None) -> None:
 
 
 def _schema(options: argparse.Namespace, lifeline: Lifeline | None) -> None:
-    from graph.schema import schema
+    from graph.schema import print_sdl
 
-    print(schema.as_str())
+    print(print_sdl(), end="")
 
 
 def _doctor(options: argparse.Namespace, lifeline: Lifeline | None) -> int:
