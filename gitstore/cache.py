@@ -36,6 +36,8 @@ from storage_adapters.base import ObjectStore
 from storage_adapters.errors import ObjectNotFound
 
 PACKS = "objects/pack"
+# What git needs before it takes a folder for a repository, and the refs that we write once.
+_SKELETON = ("config", "HEAD", "packed-refs", "refs", PACKS)
 # Git looks for packs by their index, so the index comes last.
 SUFFIXES_IN_ORDER = (PACK_SUFFIX, REVERSE_INDEX_SUFFIX, INDEX_SUFFIX)
 _PARALLEL_DOWNLOADS = 4
@@ -129,6 +131,10 @@ class RepositoryCache:
                     directory = self._directory(state)
                     stack.callback(directory.close)
                     await stack.enter_async_context(directory.locked("use.lock", exclusive=False))
+                    if not directory.has(*_SKELETON):
+                        # Someone removed a part of it, which no fill brings back: build it anew.
+                        await self._set_aside(directory)
+                        raise DirectoryGone(f"{directory.path} was damaged")
                     held = _read_held(directory)
                     if held is None or held.generation < state.generation:
                         held = await self._fill(directory, repository_id)
@@ -136,6 +142,10 @@ class RepositoryCache:
                     # Deleted or evicted under our hands: begin again with a new folder.
                     await stack.aclose()
                     continue
+                except OSError as error:
+                    raise RepositoryUnreadable(
+                        f"the cache folder cannot be written: {error.strerror}"
+                    ) from error
                 directory.touch("use.lock")
                 yield CachedRepository(
                     repository_id=repository_id,
@@ -189,7 +199,7 @@ class RepositoryCache:
                             "a pack of the repository is missing from the object store"
                         ) from error
                     continue
-                return await asyncio.to_thread(_publish, directory, manifest)
+                return await _publish_to_the_end(directory, manifest)
         raise AssertionError("unreachable")
 
     async def _fetch_packs(self, directory: HeldDirectory, manifest: Manifest) -> None:
@@ -263,15 +273,35 @@ class RepositoryCache:
             with directory.locked_now("use.lock") as free:
                 if not free or not directory.is_current():
                     return False
-                doomed = self.root / "tmp" / f"evicted.{repository_id}.{time.monotonic_ns()}"
-                doomed.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                directory.path.rename(doomed)
+                await self._set_aside(directory)
         except (DirectoryGone, FileNotFoundError):
             return True
         finally:
             directory.close()
-        await asyncio.to_thread(shutil.rmtree, doomed, ignore_errors=True)
         return True
+
+    async def _set_aside(self, directory: HeldDirectory) -> None:
+        """Make way for a new copy: rename at once, then delete."""
+        if not directory.is_current():
+            return
+        doomed = self.root / "tmp" / f"evicted.{directory.path.name}.{time.monotonic_ns()}"
+        doomed.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        directory.path.rename(doomed)
+        await asyncio.to_thread(shutil.rmtree, doomed, ignore_errors=True)
+
+
+async def _publish_to_the_end(directory: HeldDirectory, manifest: Manifest) -> _Held:
+    """Publish in a thread and wait for it even when cancelled.
+
+    A thread cannot be cancelled, and whoever awaits it would release the lock and close the folder
+    while it writes: its file descriptor may then belong to another repository.
+    """
+    thread = asyncio.create_task(asyncio.to_thread(_publish, directory, manifest))
+    try:
+        return await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        await asyncio.wait({thread})
+        raise
 
 
 def _link(source: Path, directory: HeldDirectory, name: str) -> bool:

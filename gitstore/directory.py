@@ -38,6 +38,15 @@ class HeldDirectory:
         mine = os.fstat(self.fd)
         return (found.st_ino, found.st_dev) == (mine.st_ino, mine.st_dev)
 
+    def has(self, *names: str) -> bool:
+        """Whether there are files or folders of all these names."""
+        try:
+            for name in names:
+                os.stat(name, dir_fd=self.fd)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
     def read(self, name: str) -> bytes | None:
         """A file's bytes, or None where there is no such file."""
         try:

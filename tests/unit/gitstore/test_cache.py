@@ -1,13 +1,19 @@
 """The local copy: always made good, never trusted, shared by tasks and processes."""
 
 import asyncio
+import errno
+import json
+import os
 import shutil
+import threading
 
 import pytest
 
+from gitstore import cache
 from gitstore.cache import format_packed_refs, parse_packed_refs
+from gitstore.directory import HeldDirectory
 from gitstore.errors import RepositoryUnreadable
-from gitstore.manifest import RefRow
+from gitstore.manifest import Manifest, RefRow
 from gitstore.settings import GitStoreSettings
 from gitstore.store import GitStore
 from gitstore.transactions import RefUpdate
@@ -76,6 +82,64 @@ async def test_a_vanished_pack_is_fetched_again(
             path.unlink()
     async with git_store.open(repository_id) as local:
         assert GitRepository(local.path).git("cat-file", "-t", oid) == "commit"
+
+
+@pytest.mark.parametrize("part", ["config", "HEAD", "packed-refs", "refs", "objects"])
+async def test_a_copy_of_which_a_part_vanished_is_built_anew(
+    push: PushPack, source: GitRepository, git_store: GitStore, repository_id: int, part: str
+) -> None:
+    oid = source.commit("one")
+    await push(source.pack("main"), RefUpdate(MAIN, None, oid))
+    async with git_store.open(repository_id) as local:
+        path = local.path / part
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    async with git_store.open(repository_id) as local:
+        assert GitRepository(local.path).git("rev-parse", MAIN) == oid
+    tmp = git_store.cache.root / "tmp"
+    assert list(tmp.iterdir()) == []
+
+
+async def test_a_cancelled_fill_keeps_its_folder_until_it_has_written(
+    push: PushPack,
+    source: GitRepository,
+    git_store: GitStore,
+    repository_id: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    oid = source.commit("one")
+    await push(source.pack("main"), RefUpdate(MAIN, None, oid))
+    started, go_on = threading.Event(), threading.Event()
+    faults: list[OSError] = []
+
+    def slow_publish(directory: HeldDirectory, manifest: Manifest) -> object:
+        started.set()
+        go_on.wait()
+        try:
+            return publish(directory, manifest)
+        except OSError as error:
+            faults.append(error)
+            raise
+
+    publish = cache._publish
+    monkeypatch.setattr(cache, "_publish", slow_publish)
+
+    async def open_once() -> None:
+        async with git_store.open(repository_id):
+            pass
+
+    opening = asyncio.create_task(open_once())
+    await asyncio.to_thread(started.wait)
+    opening.cancel()
+    await asyncio.wait({opening}, timeout=0.05)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert faults == []
+    held = json.loads((git_store.cache.path_of(repository_id) / "generation").read_bytes())
+    assert held["generation"] == 1
 
 
 async def test_a_damaged_object_store_is_reported_not_served(
@@ -183,3 +247,27 @@ def test_packed_refs_round_trip() -> None:
     ]
     assert parse_packed_refs(format_packed_refs(refs)) == refs
     assert parse_packed_refs(format_packed_refs([])) == []
+
+
+async def test_a_full_cache_folder_is_reported_in_words(
+    push: PushPack,
+    source: GitRepository,
+    git_store: GitStore,
+    repository_id: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    oid = source.commit("one")
+    await push(source.pack("main"), RefUpdate(MAIN, None, oid))
+
+    def full(directory: HeldDirectory, manifest: Manifest) -> object:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(cache, "_publish", full)
+    with pytest.raises(
+        RepositoryUnreadable, match=r"^the cache folder cannot be written: No space left on device$"
+    ):
+        async with git_store.open(repository_id):
+            pass
+    monkeypatch.undo()
+    async with git_store.open(repository_id) as local:
+        assert GitRepository(local.path).git("rev-parse", MAIN) == oid
