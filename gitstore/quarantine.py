@@ -15,7 +15,7 @@ from typing import Protocol
 
 from gitstore.cache import CachedRepository
 from gitstore.directory import HeldDirectory
-from gitstore.errors import MissingObjects, PackRejected
+from gitstore.errors import MissingObjects, PackRejected, RepositoryUnreadable
 from gitstore.identifiers import new_ulid
 from gitstore.manifest import BRANCHES, INDEX_SUFFIX, TAGS
 from gitstore.process import PIPE_READ_BYTES, GitChild, GitProcesses, Size
@@ -165,7 +165,7 @@ class Quarantine:
     async def check_connected(self, tips: Sequence[str], known: Sequence[str]) -> None:
         """Every object that ``tips`` reach must be here, given that all that ``known`` reach are.
 
-        ``known`` are values of refs in the repository. Raises MissingObjects.
+        ``known`` are values of refs in the repository. Raises MissingObjects, RepositoryUnreadable.
         """
         stdin = "".join(f"{oid}\n" for oid in tips) + "".join(f"^{oid}\n" for oid in known)
         completed = await self._processes.run(
@@ -177,6 +177,8 @@ class Quarantine:
             accept=(0, 128, 1),
         )
         if completed.returncode != 0:
+            if not (self.repository.path / "generation").exists():
+                raise RepositoryUnreadable("the local copy was removed during the push")
             raise MissingObjects("the pack lacks objects that the pushed refs need")
 
     async def describe(self, oids: Sequence[str]) -> dict[str, ObjectDescription]:

@@ -26,7 +26,7 @@ from services import access
 from services.access import Action
 from services.actor import ActorKind
 from services.context import OpContext, Transaction
-from services.errors import Conflict, Unavailable
+from services.errors import Conflict, ForgeError, Unavailable
 from services.events import PushReceived
 from services.git_access import GitRepository
 from services.ref_names import BRANCHES, RESERVED, RESERVED_FAULT, ref_name_fault
@@ -271,6 +271,11 @@ class _PushInProgress:
                 work.quarantine.repository = fresh
                 updates = await self._judge_objects(work, trusted=False)
                 applied = await self._commit(work, updates, stored)
+        except ForgeError as error:
+            # Surely rolled back, unless it is not known what became of the commit.
+            if stored is not None and not isinstance(error, Unavailable):
+                await work.discard(stored)
+            raise
         self.rejected |= applied.rejected
         if stored is not None:
             if applied.changed:
@@ -297,6 +302,10 @@ class _PushInProgress:
         """Judge the right to push again, at the time of use, and write down what happened."""
         actor = tx.actor
         row = await access.get_repository(tx, self.repository.id, Action.REPOSITORY_PUSH)
+        head = BRANCHES + row.default_branch
+        if any(change.name == head and change.new is None for change in applied.changed):
+            # It became the default only after the names were judged.
+            raise Conflict("the default branch changed meanwhile; push again")
         row.pushed_at = utc_now()
         await _choose_default_branch(tx, row, applied)
         push = Push(

@@ -3,11 +3,15 @@
 import asyncio
 import os
 import shutil
+from typing import cast
 
 import pytest
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from gitserve.smart_http import GitHTTP
 from gitstore.quarantine import Quarantine
+from gitstore.transactions import GitTransaction
 from models import Repository
 from tests.e2e.git.conftest import Client, World
 from tests.e2e.git.pushes import NULL, commands, is_git, nothing_left, refs
@@ -135,6 +139,7 @@ async def test_a_right_that_ends_during_the_push_ends_the_push(
     assert done.returncode == 1
     assert "(repository is archived so it is read-only)" in done.stderr
     assert await refs(world) == before
+    await nothing_left(world)
 
 
 async def test_a_store_that_does_not_answer(
@@ -159,3 +164,48 @@ async def test_a_store_that_does_not_answer(
     storage.with_name("away").rename(storage)
     await client.git("push", "--quiet", client.url("ann/demo", "ann"), "main", cwd=history.path)
     assert (await refs(world))["refs/heads/main"] == history.oid("main")
+
+
+async def test_a_branch_that_becomes_the_default_meanwhile_is_not_deleted(
+    client: Client, world: World, history: GitRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await refs(world)
+    original = GitTransaction.apply
+
+    async def after_a_change(self: GitTransaction, *args: object, **options: object) -> object:
+        applied = await original(self, *args, **options)  # type: ignore[arg-type]
+        session = cast("AsyncSession", args[0])
+        await session.execute(update(Repository).values(default_branch="topic"))
+        return applied
+
+    monkeypatch.setattr(GitTransaction, "apply", after_a_change)
+    done = await client.run(
+        "push", "--delete", client.url("ann/demo", "ann"), "topic", cwd=history.path
+    )
+
+    assert done.returncode == 1
+    assert "(the default branch changed meanwhile; push again)" in done.stderr
+    assert await refs(world) == before
+    await nothing_left(world)
+
+
+async def test_a_cache_deleted_during_a_push_is_not_blamed_on_the_pack(
+    client: Client, world: World, history: GitRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history.commit("next")
+    original = Quarantine.receive_pack
+
+    async def then_deleted(self: Quarantine, *args: object, **options: object) -> object:
+        result = await original(self, *args, **options)  # type: ignore[arg-type]
+        shutil.rmtree(self.repository.path)
+        return result
+
+    monkeypatch.setattr(Quarantine, "receive_pack", then_deleted)
+    done = await client.run("push", client.url("ann/demo", "ann"), "main", cwd=history.path)
+    monkeypatch.undo()
+
+    assert done.returncode == 1
+    assert "missing necessary objects" not in done.stderr
+    await client.git("push", "--quiet", client.url("ann/demo", "ann"), "main", cwd=history.path)
+    assert (await refs(world))["refs/heads/main"] == history.oid("main")
+    await nothing_left(world)
