@@ -158,7 +158,7 @@ class Quarantine:
             return f"the pack is larger than the {limit} bytes that one push may send"
         text = "; ".join(lines[:_FATAL_LINES]).replace(str(self.path), "")
         text = text.replace(str(self.repository.path), "")
-        if "out of memory" in text:
+        if "out of memory" in text.lower():
             return "the pack needs more memory than a push may use"
         return text or "the pack could not be read"
 

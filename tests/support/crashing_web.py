@@ -70,6 +70,7 @@ async def serve() -> None:
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", 0))
+        listener.listen(100)  # before the port is told: clients wait here for the server
         print(listener.getsockname()[1], flush=True)
         server = uvicorn.Server(
             uvicorn.Config(GitHTTP(runtime), loop="asyncio", log_config=None, lifespan="off")

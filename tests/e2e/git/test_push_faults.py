@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from gitserve import receive
 from gitserve.smart_http import GitHTTP
 from gitstore.quarantine import Quarantine
 from gitstore.transactions import GitTransaction
@@ -209,3 +210,58 @@ async def test_a_cache_deleted_during_a_push_is_not_blamed_on_the_pack(
     await client.git("push", "--quiet", client.url("ann/demo", "ann"), "main", cwd=history.path)
     assert (await refs(world))["refs/heads/main"] == history.oid("main")
     await nothing_left(world)
+
+
+async def test_objects_dropped_between_check_and_commit_make_the_push_check_again(
+    client: Client, world: World, history: GitRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oid = history.commit("next")
+    upload, check = GitTransaction.upload, Quarantine.check_connected
+    epochs: list[int] = []
+
+    async def then_pruned(self: GitTransaction, *args: object, **options: object) -> object:
+        stored = await upload(self, *args, **options)  # type: ignore[arg-type]
+        async with world.runtime.database.write() as session:
+            await session.execute(
+                update(Repository)
+                .where(Repository.id == world.ids["demo"])
+                .values(
+                    prune_epoch=Repository.prune_epoch + 1, generation=Repository.generation + 1
+                )
+            )
+        return stored
+
+    async def counted(self: Quarantine, *args: object, **options: object) -> None:
+        epochs.append(self.repository.prune_epoch)
+        await check(self, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(GitTransaction, "upload", then_pruned)
+    monkeypatch.setattr(Quarantine, "check_connected", counted)
+    await client.git("push", "--quiet", client.url("ann/demo", "ann"), "main", cwd=history.path)
+
+    assert epochs == [0, 1]
+    assert (await refs(world))["refs/heads/main"] == oid
+    await nothing_left(world)
+
+
+async def test_a_silent_check_keeps_the_connection_alive(
+    client: Client, world: World, history: GitRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Empty data packets, which git takes and proxies count as life."""
+    monkeypatch.setattr(receive, "KEEP_ALIVE_SECONDS", 0.02)
+    check = Quarantine.check_connected
+
+    async def slow(self: Quarantine, *args: object, **options: object) -> None:
+        await asyncio.sleep(0.3)
+        await check(self, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Quarantine, "check_connected", slow)
+    old, oid = history.oid("main"), history.commit("next")
+    body = commands(f"{old} {oid} refs/heads/main") + history.pack(oid, f"^{old}")
+    answer = await client.post("ann/demo", "git-receive-pack", body, login="ann")
+    before, _, _ = answer.body.partition(b"unpack ok")
+    assert before.count(b"0005\x01") >= 3
+    assert b"ok refs/heads/main" in answer.body
+
+    history.commit("again")
+    await client.git("push", "--quiet", client.url("ann/demo", "ann"), "main", cwd=history.path)
