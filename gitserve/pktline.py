@@ -3,7 +3,7 @@
 import enum
 import re
 
-from gitserve.streams import ByteReader, ByteWriter
+from gitserve.streams import ByteReader
 
 MAX_PAYLOAD = 65516
 # One byte of a side-band packet names the band.
@@ -99,15 +99,3 @@ class PacketReader:
             data, self._buffer = self._buffer[:limit], self._buffer[limit:]
             return data
         return await self._reader.read(limit)
-
-
-class BandWriter:
-    """A ByteWriter that wraps what it is given into packets of one band."""
-
-    def __init__(self, writer: ByteWriter, band: Band) -> None:
-        self._writer = writer
-        self._band = band
-
-    async def write(self, data: bytes) -> None:
-        if data:
-            await self._writer.write(encode_band(self._band, data))

@@ -12,21 +12,17 @@ from sqlalchemy import (
     URL,
     ColumnElement,
     Connection,
-    CursorResult,
     and_,
     event,
     func,
-    insert,
     literal_column,
     make_url,
     select,
     true,
     type_coerce,
 )
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.pool import NullPool
@@ -234,43 +230,6 @@ async def database_now(session: AsyncSession) -> dt.datetime:
     now = await session.scalar(select(type_coerce(clock, UTCDateTime)))
     assert isinstance(now, dt.datetime)
     return now
-
-
-async def insert_or_ignore(
-    session: AsyncSession, table: Any, rows: Sequence[dict[str, Any]]
-) -> int:
-    """Insert the rows that break no unique constraint; returns how many those were.
-
-    ``table`` is a mapped class. Any other fault (a missing parent, a text too long) raises as a
-    plain INSERT does.
-    """
-    if not rows:
-        return 0
-    target, values = table.__table__, list(rows)
-    match session.get_bind().dialect.name:
-        case "postgresql":
-            statement = postgresql_insert(target).values(values)
-            return await _inserted(session, statement.on_conflict_do_nothing())
-        case "sqlite":
-            return await _inserted(
-                session, sqlite_insert(target).values(values).on_conflict_do_nothing()
-            )
-    # INSERT IGNORE would also swallow missing parents and cut long texts. A duplicate rolls back
-    # its statement alone on InnoDB, so the rows can be tried together and then one by one.
-    try:
-        return await _inserted(session, insert(target).values(values))
-    except IntegrityError as error:
-        if not violates_unique(error):
-            raise
-        if len(values) == 1:
-            return 0
-    return sum([await insert_or_ignore(session, table, [row]) for row in values])
-
-
-async def _inserted(session: AsyncSession, statement: Any) -> int:
-    result = await session.execute(statement, execution_options={"preserve_rowcount": True})
-    assert isinstance(result, CursorResult)
-    return result.rowcount
 
 
 def violates_unique(error: DBAPIError) -> bool:

@@ -26,7 +26,7 @@ async def run_sshd(settings: Settings, ready: Callable[..., None]) -> None:
         try:
             door = await server.start(runtime, settings)
         except HostKeysUnusable as error:
-            raise ConfigurationError([f"OCH_SSH_HOST_KEYS: {error}"]) from error
+            raise ConfigurationError([f"SSH host keys: {error}"]) from error
         except OSError as error:
             raise cannot_listen(
                 error, settings.ssh_host, settings.ssh_port, flag="--ssh-port"

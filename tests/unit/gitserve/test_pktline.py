@@ -6,7 +6,6 @@ from gitserve.pktline import (
     MAX_BAND_PAYLOAD,
     MAX_PAYLOAD,
     Band,
-    BandWriter,
     PacketReader,
     ProtocolError,
     Special,
@@ -28,14 +27,6 @@ class Pieces:
         return piece
 
 
-class Collected:
-    def __init__(self) -> None:
-        self.data = b""
-
-    async def write(self, data: bytes) -> None:
-        self.data += data
-
-
 def test_a_packet_states_its_length_with_the_length() -> None:
     assert encode(b"hello\n") == b"000ahello\n"
     assert encode(b"") == b"0004"
@@ -52,14 +43,6 @@ def test_side_band_splits_what_one_packet_cannot_hold() -> None:
     assert encode_band(Band.DATA, b"") == b"0005\x01"
     data = encode_band(Band.DATA, b"x" * (MAX_BAND_PAYLOAD + 1))
     assert data == b"fff0\x01" + b"x" * MAX_BAND_PAYLOAD + b"0006\x01x"
-
-
-async def test_a_band_writer_wraps_what_it_is_given_and_skips_nothing() -> None:
-    collected = Collected()
-    writer = BandWriter(collected, Band.ERROR)
-    await writer.write(b"")
-    await writer.write(b"no")
-    assert collected.data == b"0007\x03no"
 
 
 @pytest.mark.parametrize("size", [1, 3, 4, 5, 1000])

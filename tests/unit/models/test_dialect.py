@@ -6,13 +6,12 @@ import pytest
 from sqlalchemy import or_, select, text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
-from models import GitRef, LoginRedirect
+from models import GitRef
 from models.database import Database
 from models.dialect import (
     UnsupportedDatabase,
     async_url,
     database_now,
-    insert_or_ignore,
     starts_with_any,
     violates_unique,
 )
@@ -81,39 +80,6 @@ async def test_the_clock_goes_on_within_a_transaction(database: Database) -> Non
         first = await database_now(session)
         while await database_now(session) == first:
             pass
-
-
-@pytest.mark.databases
-async def test_rows_that_exist_are_left_alone_and_not_counted(database: Database) -> None:
-    def redirects(owner: int, *logins: str) -> list[dict[str, object]]:
-        now = dt.datetime.now(dt.UTC)
-        return [{"login_key": login, "owner_id": owner, "created_at": now} for login in logins]
-
-    async with database.write() as session:
-        ann, bob = await add_user(session, "ann"), await add_user(session, "bob")
-        assert await insert_or_ignore(session, LoginRedirect, []) == 0
-        assert await insert_or_ignore(session, LoginRedirect, redirects(ann.id, "old")) == 1
-        assert await insert_or_ignore(session, LoginRedirect, redirects(bob.id, "old")) == 0
-        both = redirects(bob.id, "older", "old", "oldest")
-        assert await insert_or_ignore(session, LoginRedirect, both) == 2
-    async with database.read() as session:
-        rows = await session.execute(
-            select(LoginRedirect.login_key, LoginRedirect.owner_id).order_by("login_key")
-        )
-        assert [tuple(row) for row in rows] == [
-            ("old", ann.id),
-            ("older", bob.id),
-            ("oldest", bob.id),
-        ]
-
-
-@pytest.mark.databases
-async def test_ignoring_existing_rows_hides_no_other_fault(database: Database) -> None:
-    row = {"login_key": "old", "owner_id": 999, "created_at": dt.datetime.now(dt.UTC)}
-    with pytest.raises(IntegrityError) as failure:
-        async with database.write() as session:
-            await insert_or_ignore(session, LoginRedirect, [row])
-    assert not violates_unique(failure.value)
 
 
 @pytest.mark.databases("postgresql", "mariadb")
