@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from gitserve.answers import BytesReader, answer, relay
 from gitserve.pktline import PacketReader, ProtocolError, Special, encode
 from gitserve.streams import ByteReader, ByteWriter
-from gitstore.process import Size
+from gitstore.queues import Size
 from services.context import OpContext
 from services.git_access import GitRepository
 

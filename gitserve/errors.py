@@ -9,6 +9,7 @@ from gitserve.pktline import ProtocolError
 from gitstore.errors import (
     GitStoreError,
     GitTimedOut,
+    QueueFull,
     RepositoryGone,
     RepositoryUnreadable,
 )
@@ -20,6 +21,7 @@ from storage_adapters.errors import StorageError
 REPOSITORY_NOT_FOUND = "repository not found"
 STORE_UNAVAILABLE = "the object store does not answer; try again in a moment"
 UNREADABLE = "the repository cannot be read from storage at the moment"
+BUSY = "the server is busy with other git requests; try again in a moment"
 TIMED_OUT = "the request took longer than this server allows"
 
 HTTP_STATUS = {
@@ -60,6 +62,8 @@ def as_forge_error(error: Exception) -> ForgeError | None:
             return Unavailable(STORE_UNAVAILABLE)
         case RepositoryUnreadable():
             return Unavailable(UNREADABLE)
+        case QueueFull():
+            return Unavailable(BUSY)
         case GitTimedOut():
             return Unavailable(TIMED_OUT)
     return None

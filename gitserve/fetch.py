@@ -14,7 +14,8 @@ from gitserve.ls_refs import answer_ls_refs
 from gitserve.pktline import PacketReader, ProtocolError, Special
 from gitserve.protocol_v2 import MAX_REQUEST_BYTES, Request
 from gitserve.streams import ByteReader, ByteWriter
-from gitstore.process import PIPE_READ_BYTES, Size
+from gitstore.process import PIPE_READ_BYTES
+from gitstore.queues import Size
 from services.context import OpContext
 from services.git_access import GitRepository, GitService, open_repository
 

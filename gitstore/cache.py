@@ -30,6 +30,7 @@ from gitstore.manifest import (
     read_manifest,
     read_state,
 )
+from gitstore.observer import GitObserver, Unobserved
 from gitstore.settings import GitStoreSettings
 from models.database import Database
 from storage_adapters.base import ObjectStore
@@ -107,7 +108,14 @@ class _Held:
 class RepositoryCache:
     """Safe for concurrent use by tasks, and by processes that share ``cache_dir``."""
 
-    def __init__(self, database: Database, store: ObjectStore, settings: GitStoreSettings) -> None:
+    def __init__(
+        self,
+        database: Database,
+        store: ObjectStore,
+        settings: GitStoreSettings,
+        observer: GitObserver | None = None,
+    ) -> None:
+        self._observer = observer or Unobserved()
         self._database = database
         self._store = store
         self._settings = settings
@@ -190,8 +198,9 @@ class RepositoryCache:
                 held = _read_held(directory)
                 if held is not None and held.generation >= manifest.state.generation:
                     return held
+                began = time.monotonic()
                 try:
-                    await self._fetch_packs(directory, manifest)
+                    fetched = await self._fetch_packs(directory, manifest)
                 except ObjectNotFound as error:
                     # A compaction replaced this pack after we read the manifest.
                     if attempt == _ATTEMPTS:
@@ -199,10 +208,14 @@ class RepositoryCache:
                             "a pack of the repository is missing from the object store"
                         ) from error
                     continue
-                return await _publish_to_the_end(directory, manifest)
+                held = await _publish_to_the_end(directory, manifest)
+                size = sum(sum(pack.sizes.values()) for pack in fetched)
+                self._observer.cache_filled(len(fetched), size, time.monotonic() - began)
+                return held
         raise AssertionError("unreachable")
 
-    async def _fetch_packs(self, directory: HeldDirectory, manifest: Manifest) -> None:
+    async def _fetch_packs(self, directory: HeldDirectory, manifest: Manifest) -> list[PackRow]:
+        """Returns the packs that had to be fetched."""
         present = directory.names(PACKS)
         missing = [pack for pack in manifest.packs if pack.stem + INDEX_SUFFIX not in present]
         slots = asyncio.Semaphore(_PARALLEL_DOWNLOADS)
@@ -217,6 +230,7 @@ class RepositoryCache:
                     group.create_task(fetch(pack))
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from errors
+        return missing
 
     async def _fetch_pack(self, directory: HeldDirectory, pack: PackRow) -> None:
         for suffix in SUFFIXES_IN_ORDER:

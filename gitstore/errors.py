@@ -13,6 +13,10 @@ class RepositoryUnreadable(GitStoreError):
     """A pack that the manifest names cannot be had from the object store, or is damaged there."""
 
 
+class QueueFull(GitStoreError):
+    """Too many git children run already; none could be started in the time one may wait."""
+
+
 class GitFailed(GitStoreError):
     """A git child ended badly. ``stderr`` is for the log, not for users."""
 

@@ -8,26 +8,21 @@ constants and object ids, and ref names only on standard input.
 import asyncio
 import contextlib
 import dataclasses
-import enum
 import os
 import shutil
 import signal
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 from gitstore.errors import GitFailed, GitTimedOut
+from gitstore.observer import GitObserver, Unobserved
+from gitstore.queues import Place, Queues, Size, step_back
 from gitstore.settings import GitStoreSettings
 
 PIPE_READ_BYTES = 256 * 1024
 STDERR_TAIL_BYTES = 64 * 1024
 _FALLBACK_PATH = "/usr/local/bin:/usr/bin:/bin"
-
-
-class Size(enum.Enum):
-    """Which queue a child waits in, so that clones do not starve the short ones."""
-
-    SMALL = "small"
-    LARGE = "large"
 
 
 class GitNotFound(RuntimeError):
@@ -44,9 +39,10 @@ class Completed:
 class GitChild:
     """A running git. ``stderr`` is a stream only if asked for; else it is kept for the log."""
 
-    def __init__(self, command: str, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, command: str, process: asyncio.subprocess.Process, place: Place) -> None:
         self.command = command
         self.process = process
+        self._place = place
         self.timed_out = False
         self._tail = bytearray()
 
@@ -77,6 +73,29 @@ class GitChild:
         """The exit status. Read standard output to its end first."""
         return await self.process.wait()
 
+    async def grow(self) -> None:
+        """Say that this child moves more than a short one does: it changes queues, which may wait.
+
+        To be called between two reads or writes of its pipes.
+        """
+        if self._place.size is Size.SMALL:
+            await self._place.grow()
+            step_back(self.process.pid)
+
+    @property
+    def size(self) -> Size:
+        return self._place.size
+
+    @property
+    def outcome(self) -> str:
+        """How it ended, in the words of ``GitObserver``; ``killed`` while it runs."""
+        if self.timed_out:
+            return "timed_out"
+        code = self.process.returncode
+        if code is None or code == -signal.SIGKILL:
+            return "killed"
+        return "failed" if code else "ok"
+
     def failure(self) -> GitFailed:
         kind = GitTimedOut if self.timed_out else GitFailed
         return kind(self.command, self.process.returncode or 0, self.stderr_tail)
@@ -89,7 +108,7 @@ class GitChild:
 class GitProcesses:
     """Starts git children for one event loop. Raises GitNotFound at once when git is missing."""
 
-    def __init__(self, settings: GitStoreSettings) -> None:
+    def __init__(self, settings: GitStoreSettings, observer: GitObserver | None = None) -> None:
         git, prlimit = shutil.which("git"), shutil.which("prlimit")
         if git is None:
             raise GitNotFound("git is not installed; install the package git")
@@ -105,10 +124,8 @@ class GitProcesses:
         ]
         self._wall_seconds = settings.git_wall_seconds
         self.threads = settings.git_threads
-        self._slots = {
-            Size.SMALL: asyncio.Semaphore(settings.git_small_children),
-            Size.LARGE: asyncio.Semaphore(settings.git_large_children),
-        }
+        self._observer = observer or Unobserved()
+        self._queues = Queues(settings, self._observer)
 
     def environment(self, git_dir: Path | None, protocol: int | None) -> dict[str, str]:
         """What a child sees: nothing of ours, no configuration but the repository's own."""
@@ -144,9 +161,13 @@ class GitProcesses:
         size: Size = Size.SMALL,
         wall_seconds: float | None = None,
     ) -> AsyncIterator[GitChild]:
-        """Run git for the length of the block; its process group is dead when the block is left."""
+        """Run git for the length of the block; its process group is dead when the block is left.
+
+        Raises QueueFull when too many run already.
+        """
         command = next(arg for arg in args if not arg.startswith("-") and "=" not in arg)
-        async with self._slots[size]:
+        async with self._queues.place(size) as place:
+            began = time.monotonic()
             process = await asyncio.create_subprocess_exec(
                 *self._prlimit,
                 self._git,
@@ -159,7 +180,9 @@ class GitProcesses:
                 limit=PIPE_READ_BYTES,
                 start_new_session=True,
             )
-            child = GitChild(command, process)
+            child = GitChild(command, process, place)
+            if size is Size.LARGE:
+                step_back(process.pid)
             collector = None if read_stderr else asyncio.create_task(_collect_stderr(child))
             watchdog = asyncio.get_running_loop().call_later(
                 wall_seconds or self._wall_seconds, _time_out, child
@@ -168,9 +191,13 @@ class GitProcesses:
                 yield child
             finally:
                 watchdog.cancel()
+                outcome = child.outcome
                 child.kill_group()
                 # Shielded: a cancelled caller must not leave a zombie or an open pipe behind.
                 await asyncio.shield(_bury(child, collector))
+                self._observer.child_ended(
+                    command, child.size.value, time.monotonic() - began, outcome
+                )
 
     async def run(
         self,

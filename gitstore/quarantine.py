@@ -18,7 +18,8 @@ from gitstore.directory import HeldDirectory
 from gitstore.errors import MissingObjects, PackRejected, RepositoryUnreadable
 from gitstore.identifiers import new_ulid
 from gitstore.manifest import BRANCHES, INDEX_SUFFIX, TAGS
-from gitstore.process import PIPE_READ_BYTES, GitChild, GitProcesses, Size
+from gitstore.process import PIPE_READ_BYTES, GitChild, GitProcesses
+from gitstore.queues import Size
 from gitstore.settings import GitStoreSettings
 
 # A folder this young may not be locked yet by the push that makes it.

@@ -31,6 +31,9 @@ class GitStoreSettings(BaseModel):
         default=2 * GIB, ge=64 * MIB, description="Heap of one git child (RLIMIT_DATA)."
     )
     git_cpu_seconds: int = Field(default=3600, ge=1, description="CPU time of one git child.")
+    git_queue_seconds: int = Field(
+        default=120, ge=1, description="How long a request waits for its git child to be started."
+    )
     git_wall_seconds: int = Field(default=3600, ge=1, description="Wall clock of one git child.")
     git_threads: int = Field(default=2, ge=1, description="Threads of one index-pack or packing.")
     git_small_children: int = Field(

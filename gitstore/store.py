@@ -9,6 +9,7 @@ from gitstore import manifest
 from gitstore.cache import CachedRepository, RepositoryCache
 from gitstore.maintenance import tend_cache
 from gitstore.manifest import RefRow
+from gitstore.observer import GitObserver, Unobserved
 from gitstore.process import GitProcesses
 from gitstore.quarantine import open_quarantine
 from gitstore.settings import GitStoreSettings
@@ -20,12 +21,19 @@ from storage_adapters.base import ObjectStore
 class GitStore:
     """Built once per process. Methods may be called concurrently."""
 
-    def __init__(self, database: Database, store: ObjectStore, settings: GitStoreSettings) -> None:
+    def __init__(
+        self,
+        database: Database,
+        store: ObjectStore,
+        settings: GitStoreSettings,
+        observer: GitObserver | None = None,
+    ) -> None:
+        observer = observer or Unobserved()
         self._database = database
         self._store = store
         self.settings = settings
-        self.processes = GitProcesses(settings)
-        self.cache = RepositoryCache(database, store, settings)
+        self.processes = GitProcesses(settings, observer)
+        self.cache = RepositoryCache(database, store, settings, observer)
 
     @contextlib.asynccontextmanager
     async def open(self, repository_id: int) -> AsyncIterator[CachedRepository]:

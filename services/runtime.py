@@ -7,6 +7,7 @@ from models.database import Database
 from services.bus import EventBus
 from services.jobs import JobQueue
 from services.mail import Mailer, NoMailer
+from services.observer import HubObserver, UnobservedHub
 from services.password_hashing import PasswordHasher
 from services.rate_limits import RateLimiter
 from services.settings import ServiceSettings
@@ -28,3 +29,4 @@ class Runtime:
     passwords: PasswordHasher
     signer: TokenSigner
     mailer: Mailer = dataclasses.field(default_factory=NoMailer)
+    observer: HubObserver = dataclasses.field(default_factory=UnobservedHub)

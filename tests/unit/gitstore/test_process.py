@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from gitstore.errors import GitFailed, GitTimedOut
-from gitstore.process import GitNotFound, GitProcesses, Size
+from gitstore.process import GitNotFound, GitProcesses
+from gitstore.queues import Size
 from gitstore.settings import GitStoreSettings
 from tests.support.git import GitRepository
 from tests.support.processes import group_members
