@@ -17,12 +17,21 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from gitstore.derived import fetch_derived, install_derived, is_derived
 from gitstore.directory import DirectoryGone, HeldDirectory
 from gitstore.errors import RepositoryUnreadable
+from gitstore.layout import (
+    PACKS,
+    SKELETON,
+    format_packed_refs,
+    make_bare_repository,
+    parse_packed_refs,
+)
 from gitstore.manifest import (
     INDEX_SUFFIX,
     PACK_SUFFIX,
-    REVERSE_INDEX_SUFFIX,
+    SUFFIXES_IN_ORDER,
+    DerivedRow,
     Manifest,
     PackRow,
     RefRow,
@@ -32,49 +41,13 @@ from gitstore.manifest import (
 )
 from gitstore.observer import GitObserver, Unobserved
 from gitstore.settings import GitStoreSettings
+from models import DerivedKind
 from models.database import Database
 from storage_adapters.base import ObjectStore
 from storage_adapters.errors import ObjectNotFound
 
-PACKS = "objects/pack"
-# What git needs before it takes a folder for a repository, and the refs that we write once.
-_SKELETON = ("config", "HEAD", "packed-refs", "refs", PACKS)
-# Git looks for packs by their index, so the index comes last.
-SUFFIXES_IN_ORDER = (PACK_SUFFIX, REVERSE_INDEX_SUFFIX, INDEX_SUFFIX)
 _PARALLEL_DOWNLOADS = 4
 _ATTEMPTS = 5
-
-_CONFIG = """\
-[core]
-\trepositoryformatversion = {format_version}
-\tbare = true
-\tfsync = none
-\thooksPath = /dev/null
-\talternateRefsCommand = true
-\tbigFileThreshold = 16m
-[gc]
-\tauto = 0
-[maintenance]
-\tauto = false
-[pack]
-\tthreads = {threads}
-\twriteReverseIndex = true
-[uploadpack]
-\tallowFilter = true
-\tallowAnySHA1InWant = true
-[uploadpackfilter]
-\tallow = false
-[uploadpackfilter "blob:none"]
-\tallow = true
-[uploadpackfilter "blob:limit"]
-\tallow = true
-[uploadpackfilter "tree"]
-\tallow = true
-[uploadpackfilter "object:type"]
-\tallow = true
-[uploadpackfilter "combine"]
-\tallow = true
-"""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -139,7 +112,7 @@ class RepositoryCache:
                     directory = self._directory(state)
                     stack.callback(directory.close)
                     await stack.enter_async_context(directory.locked("use.lock", exclusive=False))
-                    if not directory.has(*_SKELETON):
+                    if not directory.has(*SKELETON):
                         # Someone removed a part of it, which no fill brings back: build it anew.
                         await self._set_aside(directory)
                         raise DirectoryGone(f"{directory.path} was damaged")
@@ -171,15 +144,7 @@ class RepositoryCache:
             return HeldDirectory(path)
         # Built beside and renamed, so that nobody meets half a repository.
         temporary = self.root / "tmp" / f"{state.repository_id}.{os.getpid()}.{time.monotonic_ns()}"
-        for folder in (PACKS, "objects/info", "refs/heads", "refs/tags", "info"):
-            (temporary / folder).mkdir(parents=True, mode=0o700)
-        sha1 = state.object_format == "sha1"
-        config = _CONFIG.format(format_version=0 if sha1 else 1, threads=self._settings.git_threads)
-        if not sha1:
-            config += f"[extensions]\n\tobjectFormat = {state.object_format}\n"
-        (temporary / "config").write_text(config)
-        (temporary / "HEAD").write_text(f"ref: {state.head}\n")
-        (temporary / "packed-refs").write_bytes(format_packed_refs([]))
+        make_bare_repository(temporary, state, threads=self._settings.git_threads)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             temporary.rename(path)
@@ -208,7 +173,8 @@ class RepositoryCache:
                             "a pack of the repository is missing from the object store"
                         ) from error
                     continue
-                held = await _publish_to_the_end(directory, manifest)
+                derived = await fetch_derived(self._store, directory, manifest)
+                held = await _publish_to_the_end(directory, manifest, derived)
                 size = sum(sum(pack.sizes.values()) for pack in fetched)
                 self._observer.cache_filled(len(fetched), size, time.monotonic() - began)
                 return held
@@ -240,7 +206,7 @@ class RepositoryCache:
             key = pack.storage_key + suffix
             local = self._store.local_path(key)
             if local is None or not _link(local, directory, temporary):
-                await self._download(key, directory, temporary)
+                await directory.write_stream(temporary, self._store.stream(key))
             size = os.stat(temporary, dir_fd=directory.fd).st_size
             if size != pack.sizes[suffix]:
                 directory.unlink(temporary)
@@ -248,15 +214,6 @@ class RepositoryCache:
                     f"the object store holds {size} bytes of {key}, not {pack.sizes[suffix]}"
                 )
             os.rename(temporary, name, src_dir_fd=directory.fd, dst_dir_fd=directory.fd)
-
-    async def _download(self, key: str, directory: HeldDirectory, name: str) -> None:
-        fd = os.open(
-            name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400, dir_fd=directory.fd
-        )
-        with os.fdopen(fd, "wb") as file:
-            async with contextlib.aclosing(self._store.stream(key)) as pieces:
-                async for piece in pieces:
-                    await asyncio.to_thread(file.write, piece)
 
     async def adopt(self, repository: CachedRepository, stem: str, folder: Path) -> None:
         """Link a pack that was just committed, so that it need not be fetched again.
@@ -304,13 +261,15 @@ class RepositoryCache:
         await asyncio.to_thread(shutil.rmtree, doomed, ignore_errors=True)
 
 
-async def _publish_to_the_end(directory: HeldDirectory, manifest: Manifest) -> _Held:
+async def _publish_to_the_end(
+    directory: HeldDirectory, manifest: Manifest, derived: dict[DerivedKind, DerivedRow]
+) -> _Held:
     """Publish in a thread and wait for it even when cancelled.
 
     A thread cannot be cancelled, and whoever awaits it would release the lock and close the folder
     while it writes: its file descriptor may then belong to another repository.
     """
-    thread = asyncio.create_task(asyncio.to_thread(_publish, directory, manifest))
+    thread = asyncio.create_task(asyncio.to_thread(_publish, directory, manifest, derived))
     try:
         return await asyncio.shield(thread)
     except asyncio.CancelledError:
@@ -331,8 +290,14 @@ def _link(source: Path, directory: HeldDirectory, name: str) -> bool:
     return True
 
 
-def _publish(directory: HeldDirectory, manifest: Manifest) -> _Held:
-    """Refs and HEAD after the packs, then the file ``generation``, then old packs go."""
+def _publish(
+    directory: HeldDirectory, manifest: Manifest, derived: dict[DerivedKind, DerivedRow]
+) -> _Held:
+    """Refs and HEAD after the packs, then the file ``generation``, then old packs go.
+
+    Derived files come before the refs, since a stale one may be wrong about them.
+    """
+    install_derived(directory, manifest, derived)
     state = manifest.state
     directory.replace("packed-refs", format_packed_refs(manifest.refs))
     directory.replace("HEAD", f"ref: {state.head}\n".encode())
@@ -345,7 +310,7 @@ def _publish(directory: HeldDirectory, manifest: Manifest) -> _Held:
     )
     for name in directory.names(PACKS):
         # "pack-<name>.idx" and temporary names alike: what no pack of the manifest accounts for.
-        if name.split(".")[0] not in packs:
+        if name.split(".")[0] not in packs and not is_derived(name):
             directory.unlink(f"{PACKS}/{name}")
     return _Held(state.generation, state.prune_epoch, frozenset(packs))
 
@@ -363,25 +328,3 @@ def _read_held(directory: HeldDirectory) -> _Held | None:
     present = directory.names(PACKS)
     needed = (stem + suffix for stem in held.packs for suffix in (PACK_SUFFIX, INDEX_SUFFIX))
     return held if all(name in present for name in needed) else None
-
-
-def format_packed_refs(refs: list[RefRow]) -> bytes:
-    """Git's ``packed-refs`` (fully peeled, sorted); refs must be in bytewise order."""
-    lines = ["# pack-refs with: peeled fully-peeled sorted \n"]
-    for ref in refs:
-        lines.append(f"{ref.oid} {ref.name}\n")
-        if ref.peeled_oid:
-            lines.append(f"^{ref.peeled_oid}\n")
-    return "".join(lines).encode()
-
-
-def parse_packed_refs(data: bytes) -> list[RefRow]:
-    """The reverse of ``format_packed_refs``."""
-    refs: list[RefRow] = []
-    for line in data.decode().split("\n"):
-        if line.startswith("^"):
-            refs[-1] = dataclasses.replace(refs[-1], peeled_oid=line[1:])
-        elif line and not line.startswith("#"):
-            oid, name = line.split(" ", 1)
-            refs.append(RefRow(name, oid, None))
-    return refs

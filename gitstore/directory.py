@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from pathlib import Path
 
 LOCK_POLL_SECONDS = (0.002, 0.1)
@@ -65,6 +65,16 @@ class HeldDirectory:
         with open(fd, "wb") as file:
             file.write(data)
         os.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+
+    async def write_stream(self, name: str, pieces: AsyncGenerator[bytes, None]) -> None:
+        """Write a new file from a stream, which is closed at the end. Raises FileExistsError."""
+        fd = os.open(
+            name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400, dir_fd=self.fd
+        )
+        with os.fdopen(fd, "wb") as file:
+            async with contextlib.aclosing(pieces):
+                async for piece in pieces:
+                    await asyncio.to_thread(file.write, piece)
 
     def names(self, folder: str) -> set[str]:
         """The names in a subfolder."""

@@ -8,12 +8,14 @@ from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gitstore.errors import RepositoryGone
-from models import GitPack, GitRef, Repository
+from models import DerivedKind, GitDerived, GitPack, GitRef, Repository
 from models.dialect import starts_with_any
 
 BRANCHES = "refs/heads/"
 TAGS = "refs/tags/"
 PACK_SUFFIX, REVERSE_INDEX_SUFFIX, INDEX_SUFFIX = ".pack", ".rev", ".idx"
+# Git looks for packs by their index, so the index comes last.
+SUFFIXES_IN_ORDER = (PACK_SUFFIX, REVERSE_INDEX_SUFFIX, INDEX_SUFFIX)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -27,11 +29,13 @@ class RefRow:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PackRow:
-    """A pack of the manifest; sizes in bytes by file suffix."""
+    """A pack of the manifest; sizes in bytes by file suffix. ``id`` is that of its row."""
 
+    id: int
     storage_key: str
     name: str
     sizes: dict[str, int]
+    object_count: int
 
     @property
     def stem(self) -> str:
@@ -51,10 +55,25 @@ class RepositoryState:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class DerivedRow:
+    """Files that make git faster; ``packs`` are the stems of those a multi-pack-index covers."""
+
+    kind: DerivedKind
+    storage_key: str
+    sizes: dict[str, int]
+    packs: frozenset[str]
+    object_count: int
+    prune_epoch: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Manifest:
+    """``derived`` holds what is valid for these packs."""
+
     state: RepositoryState
     refs: list[RefRow]
     packs: list[PackRow]
+    derived: dict[DerivedKind, DerivedRow]
 
 
 async def read_state(session: AsyncSession, repository_id: int) -> RepositoryState:
@@ -102,6 +121,7 @@ async def list_packs(session: AsyncSession, repository_id: int) -> list[PackRow]
     )
     return [
         PackRow(
+            id=row.id,
             storage_key=row.storage_key,
             name=row.name,
             sizes={
@@ -109,6 +129,7 @@ async def list_packs(session: AsyncSession, repository_id: int) -> list[PackRow]
                 REVERSE_INDEX_SUFFIX: row.reverse_index_size_bytes,
                 INDEX_SUFFIX: row.index_size_bytes,
             },
+            object_count=row.object_count,
         )
         for row in rows
     ]
@@ -119,8 +140,37 @@ async def read_manifest(session: AsyncSession, repository_id: int) -> Manifest:
 
     Raises RepositoryGone.
     """
+    state = await read_state(session, repository_id)
+    packs = await list_packs(session, repository_id)
     return Manifest(
-        state=await read_state(session, repository_id),
+        state=state,
         refs=await list_refs(session, repository_id),
-        packs=await list_packs(session, repository_id),
+        packs=packs,
+        derived=await list_derived(session, state, packs),
     )
+
+
+async def list_derived(
+    session: AsyncSession, state: RepositoryState, packs: Sequence[PackRow]
+) -> dict[DerivedKind, DerivedRow]:
+    """The derived files that fit these packs and this prune epoch."""
+    rows = await session.scalars(
+        select(GitDerived).where(GitDerived.repository_id == state.repository_id)
+    )
+    present = {pack.stem for pack in packs}
+    found = (
+        DerivedRow(
+            kind=row.kind,
+            storage_key=row.storage_key,
+            sizes=row.sizes,
+            packs=frozenset(row.packs),
+            object_count=row.object_count,
+            prune_epoch=row.prune_epoch,
+        )
+        for row in rows
+    )
+    return {
+        row.kind: row
+        for row in found
+        if row.prune_epoch == state.prune_epoch and row.packs <= present
+    }

@@ -134,7 +134,7 @@ class Quarantine:
         if returncode not in (0, 1) or not output.startswith((b"pack\t", b"keep\t")):
             raise PackRejected(self._reason(child.stderr_tail))
         name = output.split(b"\t", 1)[1].strip().decode()
-        count = _object_count(self._pack_folder / f"pack-{name}{INDEX_SUFFIX}", len(name) // 2)
+        count = object_count(self._pack_folder / f"pack-{name}{INDEX_SUFFIX}")
         if count == 0:
             return None
         return ReceivedPack(
@@ -252,7 +252,7 @@ async def _relay_stderr(
             await progress(data)
 
 
-def _object_count(index: Path, oid_bytes: int) -> int:
+def object_count(index: Path) -> int:
     """The number of objects of a pack, from its version 2 index (git's gitformat-pack)."""
     with index.open("rb") as file:
         file.seek(8 + 255 * 4)
@@ -266,13 +266,20 @@ async def open_quarantine(
     processes: GitProcesses,
     settings: GitStoreSettings,
 ) -> AsyncIterator[Quarantine]:
+    """A place for one push's objects, removed at the end."""
+    async with open_private_folder(root) as path:
+        yield Quarantine(path, repository, processes, settings)
+
+
+@contextlib.asynccontextmanager
+async def open_private_folder(root: Path) -> AsyncIterator[Path]:
     """A fresh folder, locked while in use, removed at the end; a crash leaves it to the sweep."""
     path = root / "quarantine" / new_ulid()
     (path / "objects" / "pack").mkdir(parents=True, mode=0o700)
     directory = HeldDirectory(path)
     try:
         async with directory.locked("use.lock", exclusive=True):
-            yield Quarantine(path, repository, processes, settings)
+            yield path
     finally:
         directory.close()
         await asyncio.shield(asyncio.to_thread(shutil.rmtree, path, ignore_errors=True))

@@ -27,6 +27,22 @@ class GitStoreSettings(BaseModel):
     upload_intent_seconds: int = Field(
         default=24 * 3600, ge=60, description="An upload unfinished for this long is swept."
     )
+    max_packs: int = Field(
+        default=20, ge=2, description="A repository with more packs has its small ones rolled up."
+    )
+    derived_min_objects: int = Field(
+        default=2000,
+        ge=1,
+        description="From this many objects on a repository gets bitmap and commit-graph.",
+    )
+    prune_days: int = Field(
+        default=14,
+        ge=0,
+        description="Objects that a push left unreachable are dropped after this; 0: never.",
+    )
+    retired_seconds: int = Field(
+        default=3600, ge=60, description="Replaced packs stay in the object store for this long."
+    )
     git_data_bytes: int = Field(
         default=2 * GIB, ge=64 * MIB, description="Heap of one git child (RLIMIT_DATA)."
     )

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gitstore import manifest
 from gitstore.cache import CachedRepository, RepositoryCache
+from gitstore.compaction import Compactor
 from gitstore.maintenance import tend_cache
 from gitstore.manifest import RefRow
 from gitstore.observer import GitObserver, Unobserved
@@ -34,6 +35,7 @@ class GitStore:
         self.settings = settings
         self.processes = GitProcesses(settings, observer)
         self.cache = RepositoryCache(database, store, settings, observer)
+        self.compactor = Compactor(self.cache, database, store, self.processes, settings)
 
     @contextlib.asynccontextmanager
     async def open(self, repository_id: int) -> AsyncIterator[CachedRepository]:

@@ -8,23 +8,31 @@ Before the commit nothing is visible anywhere; after it the change survives this
 import contextlib
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gitstore.cache import SUFFIXES_IN_ORDER, CachedRepository, RepositoryCache
+from gitstore.cache import CachedRepository, RepositoryCache
+from gitstore.derived import DERIVED_SUFFIXES
 from gitstore.errors import PruneEpochChanged, RepositoryGone, UploadIntentGone
 from gitstore.identifiers import new_ulid
-from gitstore.manifest import INDEX_SUFFIX, PACK_SUFFIX, REVERSE_INDEX_SUFFIX
+from gitstore.manifest import (
+    INDEX_SUFFIX,
+    PACK_SUFFIX,
+    REVERSE_INDEX_SUFFIX,
+    SUFFIXES_IN_ORDER,
+)
 from gitstore.quarantine import Quarantine, ReceivedPack
 from models import GitPack, GitRef, PackUpload, Repository
 from models.database import Database, DatabaseUnavailable
 from models.dialect import starts_with_any
 from storage_adapters.base import ObjectStore
 from storage_adapters.errors import StorageError
-from storage_adapters.keys import pack_stem
+from storage_adapters.keys import DERIVED, pack_stem
 
 _NAMES_PER_QUERY = 200
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -77,15 +85,7 @@ class GitTransaction:
     async def upload(self, pack: ReceivedPack) -> StoredPack:
         """Make the pack durable. Raises StorageUnavailable, DatabaseUnavailable."""
         repository_id = self.repository.repository_id
-        key = pack_stem(repository_id, new_ulid(), pack.name)
-        # The intent comes first: a crash in the middle leaves a row that leads to the bytes.
-        async with self._database.write() as session:
-            session.add(PackUpload(storage_key=key, repository_id=repository_id))
-        sizes = {
-            suffix: await self._store.put(key + suffix, pack.folder / f"{pack.stem}{suffix}")
-            for suffix in SUFFIXES_IN_ORDER
-        }
-        return StoredPack(key, pack, sizes)
+        return await upload_pack(self._database, self._store, repository_id, pack)
 
     async def apply(
         self,
@@ -117,6 +117,29 @@ class GitTransaction:
     async def adopt(self, pack: StoredPack) -> None:
         """After the commit: keep the pack in the local copy. Never raises for local faults."""
         await self._cache.adopt(self.repository, pack.pack.stem, pack.pack.folder)
+
+
+async def upload_pack(
+    database: Database,
+    store: ObjectStore,
+    repository_id: int,
+    pack: ReceivedPack,
+    *,
+    key: str | None = None,
+) -> StoredPack:
+    """Make a pack durable under a key of its own. Raises StorageUnavailable, DatabaseUnavailable.
+
+    ``key`` is given for a repository that has no id yet; its ``repository_id`` is 0.
+    """
+    key = key or pack_stem(repository_id, new_ulid(), pack.name)
+    # The intent comes first: a crash in the middle leaves a row that leads to the bytes.
+    async with database.write() as session:
+        session.add(PackUpload(storage_key=key, repository_id=repository_id))
+    sizes = {
+        suffix: await store.put(key + suffix, pack.folder / f"{pack.stem}{suffix}")
+        for suffix in SUFFIXES_IN_ORDER
+    }
+    return StoredPack(key, pack, sizes)
 
 
 async def apply_updates(
@@ -153,7 +176,7 @@ async def apply_updates(
         return Applied(generation, [], rejected)
     await _write_refs(session, repository_id, changed, set(current), generation)
     if pack is not None:
-        await _publish_pack(session, repository_id, pack, generation)
+        await publish_pack(session, repository_id, pack, generation)
     return Applied(generation, changed, rejected)
 
 
@@ -174,13 +197,19 @@ async def discard_upload(database: Database, store: ObjectStore, storage_key: st
         if gone.rowcount != 1:  # type: ignore[attr-defined]
             return False
     try:
-        for suffix in SUFFIXES_IN_ORDER:
-            await store.delete(storage_key + suffix)
+        await delete_objects(store, storage_key)
     except StorageError:
         async with database.write() as session:
             session.add(PackUpload(storage_key=storage_key, repository_id=repository_id))
         raise
     return True
+
+
+async def delete_objects(store: ObjectStore, storage_key: str) -> None:
+    """Delete all objects of one stem, a pack's or derived files'. Raises StorageUnavailable."""
+    is_derived = storage_key.startswith(f"{DERIVED}/")
+    for suffix in DERIVED_SUFFIXES if is_derived else SUFFIXES_IN_ORDER:
+        await store.delete(storage_key + suffix)
 
 
 async def _explain_missing(session: AsyncSession, repository_id: int) -> None:
@@ -195,7 +224,7 @@ async def _current_values(
 ) -> dict[str, str | None]:
     """Values of the rows that exist; a deleted ref's row has none."""
     current: dict[str, str | None] = {}
-    for some in _batched(names, _NAMES_PER_QUERY):
+    for some in in_batches(names, _NAMES_PER_QUERY):
         rows = await session.execute(
             select(GitRef.name, GitRef.oid).where(
                 GitRef.repository_id == repository_id, GitRef.name.in_(some)
@@ -234,9 +263,9 @@ async def _name_conflicts(
     parents = {name: _parents(name) for name in created}
     live: set[str] = set()
     wanted = sorted({parent for each in parents.values() for parent in each})
-    for some in _batched(wanted, _NAMES_PER_QUERY):
+    for some in in_batches(wanted, _NAMES_PER_QUERY):
         live |= await _live_names(session, repository_id, GitRef.name.in_(some))
-    for some in _batched(created, _NAMES_PER_QUERY):
+    for some in in_batches(created, _NAMES_PER_QUERY):
         ranges = starts_with_any(GitRef.name, [f"{name}/" for name in some])
         live |= await _live_names(session, repository_id, or_(*ranges))
     live = (live - deleted) | set(created)
@@ -263,9 +292,9 @@ async def _live_names(session: AsyncSession, repository_id: int, condition: obje
     return set(rows)
 
 
-def _batched(names: Iterable[str], size: int) -> Iterator[list[str]]:
+def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """Pieces of at most ``size``; the standard library has this from Python 3.12 on."""
-    every = list(names)
+    every = list(items)
     return (every[start : start + size] for start in range(0, len(every), size))
 
 
@@ -298,14 +327,11 @@ async def _write_refs(
         await session.execute(update(GitRef), old_rows)
 
 
-async def _publish_pack(
+async def publish_pack(
     session: AsyncSession, repository_id: int, stored: StoredPack, generation: int
 ) -> None:
-    gone = await session.execute(
-        delete(PackUpload).where(PackUpload.storage_key == stored.storage_key)
-    )
-    if gone.rowcount != 1:  # type: ignore[attr-defined]
-        raise UploadIntentGone("the upload was given up by the sweep; push again")
+    """Make an uploaded pack part of the manifest. Raises UploadIntentGone: then roll back."""
+    await drop_intent(session, stored.storage_key)
     session.add(
         GitPack(
             repository_id=repository_id,
@@ -319,3 +345,10 @@ async def _publish_pack(
         )
     )
     await session.flush()
+
+
+async def drop_intent(session: AsyncSession, storage_key: str) -> None:
+    """An upload is about to be named by a row. Raises UploadIntentGone if the sweep took it."""
+    gone = await session.execute(delete(PackUpload).where(PackUpload.storage_key == storage_key))
+    if gone.rowcount != 1:  # type: ignore[attr-defined]
+        raise UploadIntentGone("the upload was given up by the sweep; push again")

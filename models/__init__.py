@@ -5,12 +5,16 @@ from models.base import Base
 from models.collaborator import Collaborator
 from models.email_address import EmailAddress
 from models.event import Event
+from models.git_derived import DerivedKind, GitDerived
 from models.git_pack import GitPack
 from models.git_ref import GitRef
 from models.owner import LoginRedirect, Owner, OwnerKind
 from models.pack_upload import PackUpload
 from models.push import Push, RefChange
 from models.repository import Repository, RepositoryRedirect, Visibility
+from models.repository_fork import RepositoryFork
+from models.repository_maintenance import RepositoryMaintenance
+from models.retired_object import RetiredObject
 from models.session import Session
 from models.ssh_key import SSHKey
 from models.user import User
@@ -20,8 +24,10 @@ __all__ = [
     "AccessTokenRepository",
     "Base",
     "Collaborator",
+    "DerivedKind",
     "EmailAddress",
     "Event",
+    "GitDerived",
     "GitPack",
     "GitRef",
     "LoginRedirect",
@@ -31,7 +37,10 @@ __all__ = [
     "Push",
     "RefChange",
     "Repository",
+    "RepositoryFork",
+    "RepositoryMaintenance",
     "RepositoryRedirect",
+    "RetiredObject",
     "SSHKey",
     "Session",
     "User",

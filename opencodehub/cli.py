@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_servers(commands)
     _add_upkeep(commands)
     _add_accounts(commands)
+    _add_repository_upkeep(commands)
     return parser
 
 
@@ -126,6 +127,25 @@ def _add_accounts(commands: Any) -> None:
     )
     repository.add_argument("path", metavar="OWNER/NAME")
     repository.add_argument("--private", action="store_true", help="only for collaborators")
+
+
+def _add_repository_upkeep(commands: Any) -> None:
+    group = commands.add_parser(
+        "repository", help="look after one repository", description="Look after one repository."
+    )
+    actions = group.add_subparsers(metavar="ACTION", required=True, parser_class=_Parser)
+    compact = _add(
+        actions, "compact", _repository("compact"), "roll up packs and make derived files"
+    )
+    how = compact.add_mutually_exclusive_group()
+    how.add_argument("--all", action="store_true", help="into a single pack")
+    how.add_argument(
+        "--prune", action="store_true", help="and drop all objects that no ref reaches, for good"
+    )
+    fsck = _add(actions, "fsck", _repository("fsck"), "check a fresh copy out of the object store")
+    stats = _add(actions, "stats", _repository("stats"), "print what the repository consists of")
+    for command in (compact, fsck, stats):
+        command.add_argument("path", metavar="OWNER/NAME")
 
 
 def _settings(options: argparse.Namespace) -> "Settings":
@@ -243,6 +263,17 @@ def _doctor(options: argparse.Namespace, lifeline: Lifeline | None) -> int:
 
 def _version(options: argparse.Namespace, lifeline: Lifeline | None) -> None:
     print(__version__)
+
+
+def _repository(name: str) -> Callable[[argparse.Namespace, Lifeline | None], None]:
+    def run(options: argparse.Namespace, lifeline: Lifeline | None) -> None:
+        settings = _command_settings(options)
+        from opencodehub import account_commands, event_loop, repository_commands
+
+        command = getattr(repository_commands, name)
+        event_loop.run(account_commands.run(settings, command, options))
+
+    return run
 
 
 def _account(name: str) -> Callable[[argparse.Namespace, Lifeline | None], None]:

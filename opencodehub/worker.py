@@ -56,6 +56,7 @@ class JobLoop:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
+        event_loop.watch_children_in(self._loop)
         try:
             self._loop.run_until_complete(self._serve())
         except BaseException as error:

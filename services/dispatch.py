@@ -15,7 +15,10 @@ from services.context import OpContext
 from services.jobs import job
 
 # The name of an event -> the jobs that follow it, each called with the event's id.
-FOLLOWERS: Mapping[str, Sequence[str]] = {}
+FOLLOWERS: Mapping[str, Sequence[str]] = {
+    "PushReceived": ("git.compact_after_event",),
+    "RepositoryForked": ("git.compact_after_event",),
+}
 _BATCH = 200
 
 

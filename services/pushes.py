@@ -35,6 +35,8 @@ from services.ref_names import BRANCHES, RESERVED, RESERVED_FAULT, ref_name_faul
 _LOOKS_AFTER_LOST_COMMIT = (0.1, 0.2, 0.5, 1, 2, 5, 5, 5, 5)
 # Beyond this many tips a failed check is not repeated for each ref.
 _TIPS_JUDGED_ALONE = 50
+# How often a push checks its objects again because a prune went on meanwhile.
+_LOOKS_IN_NEW_EPOCHS = 4
 _MISSING = "missing necessary objects"
 _SHALLOW = "shallow update not allowed"
 _LOST = "the database went away; push again"
@@ -266,11 +268,7 @@ class _PushInProgress:
         try:
             applied = await self._commit(work, updates, stored)
         except PruneEpochChanged:
-            # Objects were dropped after our check: look again at what is left, once.
-            async with self.op.runtime.git.open(self.repository.id) as fresh:
-                work.quarantine.repository = fresh
-                updates = await self._judge_objects(work, trusted=False)
-                applied = await self._commit(work, updates, stored)
+            applied = await self._commit_in_new_epoch(work, stored)
         except ForgeError as error:
             # Surely rolled back, unless it is not known what became of the commit.
             if stored is not None and not isinstance(error, Unavailable):
@@ -282,6 +280,23 @@ class _PushInProgress:
                 await work.adopt(stored)
             else:
                 await work.discard(stored)
+
+    async def _commit_in_new_epoch(
+        self, work: GitTransaction, stored: StoredPack | None
+    ) -> Applied:
+        """Objects were or will be dropped after our check: look again at what is left.
+
+        A prune begins an epoch twice, so two looks are normal.
+        """
+        for _ in range(_LOOKS_IN_NEW_EPOCHS):
+            async with self.op.runtime.git.open(self.repository.id) as fresh:
+                work.quarantine.repository = fresh
+                updates = await self._judge_objects(work, trusted=False)
+                try:
+                    return await self._commit(work, updates, stored)
+                except PruneEpochChanged:
+                    continue
+        raise Conflict("the repository is being pruned; push again")
 
     async def _commit(
         self, work: GitTransaction, updates: Sequence[RefUpdate], stored: StoredPack | None

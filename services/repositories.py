@@ -7,6 +7,7 @@ from sqlalchemy.sql import Select
 
 from models import (
     Collaborator,
+    GitDerived,
     GitPack,
     GitRef,
     PackUpload,
@@ -152,6 +153,12 @@ async def delete_repository(op: OpContext, repository_id: int) -> None:
         ).where(GitPack.repository_id == repository.id)
         await tx.session.execute(
             insert(PackUpload).from_select(["storage_key", "repository_id", "created_at"], packs)
+        )
+        derived = select(
+            GitDerived.storage_key, GitDerived.repository_id, literal(utc_now(), UTCDateTime)
+        ).where(GitDerived.repository_id == repository.id)
+        await tx.session.execute(
+            insert(PackUpload).from_select(["storage_key", "repository_id", "created_at"], derived)
         )
         # The row by a statement, so that the database drops what belongs to it without loading it.
         await tx.session.execute(delete(Repository).where(Repository.id == repository.id))

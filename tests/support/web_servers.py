@@ -14,8 +14,8 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from gitstore.cache import SUFFIXES_IN_ORDER
 from gitstore.maintenance import sweep_uploads, tend_cache
+from gitstore.manifest import SUFFIXES_IN_ORDER
 from gitstore.settings import GitStoreSettings
 from gitstore.store import GitStore
 from models import Event, GitPack, PackUpload, Push, RefChange

@@ -6,13 +6,14 @@ import json
 import os
 import shutil
 import threading
+from typing import Any
 
 import pytest
 
 from gitstore import cache
-from gitstore.cache import format_packed_refs, parse_packed_refs
 from gitstore.directory import HeldDirectory
 from gitstore.errors import RepositoryUnreadable
+from gitstore.layout import format_packed_refs, parse_packed_refs
 from gitstore.manifest import Manifest, RefRow
 from gitstore.settings import GitStoreSettings
 from gitstore.store import GitStore
@@ -114,11 +115,11 @@ async def test_a_cancelled_fill_keeps_its_folder_until_it_has_written(
     started, go_on = threading.Event(), threading.Event()
     faults: list[OSError] = []
 
-    def slow_publish(directory: HeldDirectory, manifest: Manifest) -> object:
+    def slow_publish(directory: HeldDirectory, manifest: Manifest, derived: Any) -> object:
         started.set()
         go_on.wait()
         try:
-            return publish(directory, manifest)
+            return publish(directory, manifest, derived)
         except OSError as error:
             faults.append(error)
             raise
@@ -259,7 +260,7 @@ async def test_a_full_cache_folder_is_reported_in_words(
     oid = source.commit("one")
     await push(source.pack("main"), RefUpdate(MAIN, None, oid))
 
-    def full(directory: HeldDirectory, manifest: Manifest) -> object:
+    def full(directory: HeldDirectory, manifest: Manifest, derived: Any) -> object:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(cache, "_publish", full)

@@ -114,7 +114,9 @@ async def test_output_nobody_reads_does_not_hang_the_end(
     async with processes.start(["pour"], git_dir=repository.path / ".git") as child:
         await child.stdout.readexactly(1)
 
-    assert group_members(child.process.pid) == []
+    # Killed, its pipes closed; the kernel may still be taking it down.
+    while group_members(child.process.pid):
+        await asyncio.sleep(0.01)
 
 
 async def test_memory_is_limited_by_data_not_by_mapped_packs(
