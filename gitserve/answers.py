@@ -8,6 +8,7 @@ from gitserve.errors import AnswerCut, judge, text_for
 from gitserve.pktline import Band, encode, encode_band
 from gitserve.streams import ByteReader, ByteWriter, ClientGone
 from gitstore.process import PIPE_READ_BYTES, GitChild
+from gitstore.queues import SMALL_BYTES
 from services.context import OpContext
 
 _PACK_BEGINS = b"packfile\n"
@@ -123,9 +124,13 @@ async def _pump(source: ByteReader, child: GitChild) -> None:
 
 
 async def _stream(child: GitChild, writer: ByteWriter, follower: PacketFollower) -> None:
+    size = 0
     while data := await child.stdout.read(PIPE_READ_BYTES):
         follower.feed(data)
         await writer.write(data)
+        size += len(data)
+        if size > SMALL_BYTES:
+            await child.grow()
 
 
 class BytesReader:

@@ -8,8 +8,9 @@ A child lives no longer than the call that started it: to end the work for a cli
 the transport cancels the call.
 """
 
-from gitserve import protocol_v2
+from gitserve import clone_cache, protocol_v2
 from gitserve.answers import BytesReader, answer, relay
+from gitserve.clone_cache import NotCached
 from gitserve.ls_refs import answer_ls_refs
 from gitserve.pktline import PacketReader, ProtocolError, Special
 from gitserve.protocol_v2 import MAX_REQUEST_BYTES, Request
@@ -114,14 +115,38 @@ async def _serve_v2(
     if request.command == "ls-refs":
         await answer_ls_refs(op, repository, request.arguments, writer)
         return True
-    return await _run(
-        op,
-        repository,
-        (*_UPLOAD_PACK, "--stateless-rpc"),
-        BytesReader(request.packets),
-        writer,
-        version=2,
-    )
+    if clone_cache.is_clone(request):
+        return await _serve_clone(op, repository, request, writer)
+    return await _serve_fetch(op, repository, request, writer, size=Size.SMALL)
+
+
+async def _serve_clone(
+    op: OpContext, repository: GitRepository, request: Request, writer: ByteWriter
+) -> bool:
+    """From a file that all who ask the same share, where that can be."""
+    git = op.runtime.git
+    key = clone_cache.key_of(repository, request)
+    if git.answers.is_enabled and (
+        git.answers.has(key) or git.answers.fits(await git.size_in_store(repository.id))
+    ):
+
+        async def fill(out: ByteWriter) -> bool:
+            return await _serve_fetch(op, repository, request, out, size=Size.LARGE)
+
+        try:
+            good, _ = await clone_cache.serve_cached(git.answers, key, fill, writer)
+            return good
+        except NotCached as error:
+            op.log.warning("a clone is served without the cache", reason=str(error))
+    return await _serve_fetch(op, repository, request, writer, size=Size.LARGE)
+
+
+async def _serve_fetch(
+    op: OpContext, repository: GitRepository, request: Request, writer: ByteWriter, *, size: Size
+) -> bool:
+    args = (*_UPLOAD_PACK, "--stateless-rpc")
+    source = BytesReader(request.packets)
+    return await _run(op, repository, args, source, writer, version=2, size=size)
 
 
 async def _run(
@@ -132,9 +157,9 @@ async def _run(
     writer: ByteWriter,
     *,
     version: int,
+    size: Size = Size.SMALL,
 ) -> bool:
     git = op.runtime.git
-    size = Size.SMALL if "--http-backend-info-refs" in args else Size.LARGE
     async with (
         git.open(repository.id) as cached,
         git.processes.start([*args, str(cached.path)], protocol=version, size=size) as child,

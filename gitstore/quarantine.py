@@ -19,7 +19,7 @@ from gitstore.errors import MissingObjects, PackRejected, RepositoryUnreadable
 from gitstore.identifiers import new_ulid
 from gitstore.manifest import BRANCHES, INDEX_SUFFIX, TAGS
 from gitstore.process import PIPE_READ_BYTES, GitChild, GitProcesses
-from gitstore.queues import Size
+from gitstore.queues import SMALL_BYTES
 from gitstore.settings import GitStoreSettings
 
 # A folder this young may not be locked yet by the push that makes it.
@@ -111,7 +111,6 @@ class Quarantine:
             git_dir=self.repository.path,
             environment=self.environment,
             read_stderr=True,
-            size=Size.LARGE,
         ) as child:
             pump = asyncio.create_task(_pump(source, child))
             report = asyncio.create_task(_relay_stderr(child, progress, input_ended))
@@ -229,7 +228,11 @@ def exclusions(repository: CachedRepository, touched: Mapping[str, str | None]) 
 
 async def _pump(source: PackSource, child: GitChild) -> None:
     """Hand the pack to index-pack, which finds its end by itself and then closes its input."""
+    size = 0
     while data := await source.read(PIPE_READ_BYTES):
+        size += len(data)
+        if size > SMALL_BYTES:
+            await child.grow()
         # Only the pipe's own breaking is git's end of input; a source that fails is a lost client.
         try:
             child.stdin.write(data)

@@ -19,6 +19,10 @@ from gitstore.settings import GitStoreSettings
 LARGE_NICENESS = 10
 
 
+# A child that moves more than this is no short one.
+SMALL_BYTES = 8 * 1024 * 1024
+
+
 class Size(enum.Enum):
     """Which queue a child waits in, so that clones do not starve the short ones."""
 

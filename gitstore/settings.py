@@ -18,6 +18,14 @@ class GitStoreSettings(BaseModel):
     cache_max_bytes: int = Field(
         default=20 * GIB, ge=0, description="Least recently used copies go beyond this size."
     )
+    clone_cache_max_bytes: int = Field(
+        default=4 * GIB,
+        ge=0,
+        description="Room for answers to clones, beside the copies; 0 makes each clone anew.",
+    )
+    clone_cache_seconds: int = Field(
+        default=6 * 3600, ge=1, description="An answer to a clone is made anew after this."
+    )
     push_max_bytes: int = Field(
         default=4 * GIB, ge=1, description="Largest pack that one push may send."
     )

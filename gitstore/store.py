@@ -1,11 +1,13 @@
 """The way into ``gitstore``: read a repository, change it, forget it."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gitstore import manifest
+from gitstore.answers import AnswerCache
 from gitstore.cache import CachedRepository, RepositoryCache
 from gitstore.compaction import Compactor
 from gitstore.maintenance import tend_cache
@@ -35,6 +37,7 @@ class GitStore:
         self.settings = settings
         self.processes = GitProcesses(settings, observer)
         self.cache = RepositoryCache(database, store, settings, observer)
+        self.answers = AnswerCache(settings)
         self.compactor = Compactor(self.cache, database, store, self.processes, settings)
 
     @contextlib.asynccontextmanager
@@ -59,7 +62,20 @@ class GitStore:
 
     async def tend_cache(self) -> int:
         """Keep this machine's cache within its size; every process that serves git calls it."""
+        await asyncio.to_thread(self.answers.evict)
         return await tend_cache(self.cache, self._database, max_bytes=self.settings.cache_max_bytes)
+
+    async def close(self) -> None:
+        """End what runs in the background. The database and the object store are the caller's."""
+        await self.answers.close()
+
+    async def size_in_store(self, repository_id: int) -> int:
+        """Bytes of all packs of the repository. Raises DatabaseUnavailable."""
+        async with self._database.read() as session:
+            return sum(
+                sum(pack.sizes.values())
+                for pack in await manifest.list_packs(session, repository_id)
+            )
 
     async def list_refs(
         self, session: AsyncSession, repository_id: int, prefixes: Sequence[str] = ()

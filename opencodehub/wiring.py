@@ -117,12 +117,13 @@ async def _runtime(
     database = open_database(settings)
     object_store = open_object_store(settings)
     passwords = PasswordHasher()
+    git = GitStore(database, object_store, settings)
     try:
         yield Runtime(
             settings=settings,
             database=database,
             object_store=object_store,
-            git=GitStore(database, object_store, settings),
+            git=git,
             bus=bus,
             jobs=jobs,
             rate_limiter=rate_limiter,
@@ -131,6 +132,7 @@ async def _runtime(
         )
     finally:
         passwords.close()
+        await git.close()
         await object_store.close()
         await database.close()
 

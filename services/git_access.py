@@ -31,6 +31,7 @@ class GitRepository:
     id: int
     name_with_owner: str
     object_format: str
+    prune_epoch: int
     moved_from: str | None = None
 
 
@@ -56,5 +57,6 @@ async def open_repository(op: OpContext, path: str, service: GitService) -> GitR
         id=repository.id,
         name_with_owner=name_with_owner,
         object_format=repository.object_format,
+        prune_epoch=repository.prune_epoch,
         moved_from=f"{owner}/{name}" if moved else None,
     )

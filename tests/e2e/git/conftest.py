@@ -32,10 +32,10 @@ SECRET = "s" * 32
 
 
 @pytest.fixture
-def runtime(database: Database, tmp_path: Path) -> Runtime:
+async def runtime(database: Database, tmp_path: Path) -> AsyncIterator[Runtime]:
     object_store = LocalObjectStore(tmp_path / "storage")
     settings = GitStoreSettings(cache_dir=tmp_path / "cache")
-    return Runtime(
+    runtime = Runtime(
         settings=ServiceSettings(secret_key=SecretStr(SECRET)),
         database=database,
         object_store=object_store,
@@ -46,6 +46,8 @@ def runtime(database: Database, tmp_path: Path) -> Runtime:
         passwords=cast(Any, None),
         signer=TokenSigner(SECRET, "http://127.0.0.1"),
     )
+    yield runtime
+    await runtime.git.close()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ PUSH_POINTS = {
     "storage_adapters.local:LocalObjectStore.put:after:2": "old",
     "gitstore.transactions:GitTransaction.upload:after:1": "old",
     "gitstore.transactions:GitTransaction.apply:before:1": "old",
-    "gitstore.transactions:_publish_pack:before:1": "old",
+    "gitstore.transactions:publish_pack:before:1": "old",
     "gitstore.transactions:GitTransaction.apply:after:1": "old",
     "services.pushes:_PushInProgress._record:after:1": "old",
     "services.context:OpContext._publish:before:1": "new",
