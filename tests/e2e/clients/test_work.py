@@ -82,6 +82,30 @@ def test_fetch(
     assert fetched(checked(tmp_path / "clone")) == expected
 
 
+def test_fetch_after_both_sides_went_on(
+    client: Client, remote: RemoteOf, world: World, project: str, tmp_path: Path
+) -> None:
+    """The client offers many commits that the server has never seen, mostly in several rounds."""
+    client.clone(remote(project), tmp_path / "clone")
+    clone = GitRepository(tmp_path / "clone")
+    stream = "".join(
+        "commit refs/heads/mine\ncommitter Ann <ann@example.com> "
+        f"{1700000000 + number} +0000\ndata 4\nmine\n"
+        + ("from refs/heads/main\n" if number == 0 else "")
+        + "\n"
+        for number in range(300)
+    )
+    clone.git("fast-import", "--quiet", stdin=stream.encode())
+    assert clone.git("rev-list", "--count", "main..mine") == "300"
+    other = GitRepository.clone(world.url(project), tmp_path / "other")
+    tip = other.commit("theirs")
+    other.git("push", "--quiet")
+
+    client.fetch(remote(project), clone.path)
+    expected = world.source.refs() | {"refs/heads/main": tip}
+    assert fetched(checked(clone.path)) == expected
+
+
 def test_first_push(
     client: Client, remote: RemoteOf, world: World, copy: GitRepository, tmp_path: Path
 ) -> None:
