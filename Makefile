@@ -9,6 +9,8 @@ ARGS ?=
 # Stamps: what they stand for is done again only when a file it depends on has changed.
 RUN_READY := $(VENV)/.ready-to-run
 DEV_READY := $(VENV)/.ready-to-develop
+ISOMORPHIC := tests/e2e/clients/isomorphic
+ISOMORPHIC_READY := $(ISOMORPHIC)/node_modules/.ready
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -35,6 +37,7 @@ migrate: $(RUN_READY)
 
 test: $(DEV_READY)
 	@sh .ci/debian-packages
+	@$(MAKE) --no-print-directory $(ISOMORPHIC_READY)
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
@@ -66,6 +69,7 @@ lock:
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(ISOMORPHIC)/node_modules
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || \
@@ -86,3 +90,10 @@ $(RUN_READY): requirements.lock pyproject.toml | $(BIN)/python
 $(DEV_READY): requirements-dev.lock $(RUN_READY) | $(BIN)/python
 	@$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
 	@touch $@
+
+# A foreign git client for the tests. Without npm they are skipped, so that is no failure here.
+$(ISOMORPHIC_READY): $(ISOMORPHIC)/package-lock.json
+	@if command -v npm >/dev/null; then \
+	  echo "installing isomorphic-git into $(ISOMORPHIC) ..." && \
+	  npm ci --prefix $(ISOMORPHIC) --loglevel=error --ignore-scripts --no-audit --no-fund && touch $@; \
+	fi

@@ -1,6 +1,7 @@
 """The wheel: what it installs, and that nobody else installs the same names."""
 
 import importlib.metadata
+import json
 import tomllib
 import zipfile
 from pathlib import Path
@@ -62,6 +63,14 @@ def test_locks_have_hashes_and_no_addresses(name: str) -> None:
     assert [line for line in lines if "://" in line or "/" in line.partition("#")[0]] == []
     pinned = [line for line in lines if line and not line.startswith((" ", "#"))]
     assert [line for line in pinned if "==" not in line or not line.endswith("\\")] == []
+
+
+def test_the_npm_lock_has_hashes_and_no_addresses() -> None:
+    text = (ROOT / "tests/e2e/clients/isomorphic/package-lock.json").read_text()
+    packages: dict[str, dict[str, str]] = json.loads(text)["packages"]
+    del packages[""]  # the project itself
+    assert [name for name, entry in packages.items() if "resolved" in entry] == []
+    assert [name for name, entry in packages.items() if "integrity" not in entry] == []
 
 
 def test_the_development_lock_pins_what_runs() -> None:
