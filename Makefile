@@ -49,7 +49,7 @@ format: $(DEV_READY)
 	$(BIN)/ruff check --fix
 
 bench: $(DEV_READY)
-	$(BIN)/python bench/run.py $(ARGS)
+	$(BIN)/python -m bench.run $(ARGS)
 
 schema: $(RUN_READY)
 	@$(BIN)/och schema > graph/schema.graphql.new

@@ -1,0 +1,74 @@
+"""A push of one small commit onto the project, as people make them all day."""
+
+from collections.abc import Callable
+
+from bench.figures import Item, Record, Section
+from bench.programs import git, seconds
+from bench.remotes import Remote
+from bench.sources import make_small_commits
+from bench.workbench import Rounds, Workbench
+
+_PUSHES, _QUICK_PUSHES = 25, 5
+_ITEMS = (
+    Item("ssh", "push of one commit over SSH vs OpenSSH with core.fsync=all", 0.6),
+    Item("http", "push of one commit over HTTP vs OpenSSH with core.fsync=all", 0.5),
+    Item(
+        "ssh-loose", "push of one commit over SSH vs OpenSSH, same but git's own unpackLimit", None
+    ),
+)
+_PLAIN, _LOOSE = "OpenSSH", "OpenSSH, unpackLimit=100"
+
+
+def _measure(bench: Workbench, record: Record) -> None:
+    hub = bench.uncached_hub
+    name = bench.served(hub, bench.project)
+    copy, loose = bench.plain_copy(name), bench.plain_copy(name)
+    git("config", "receive.unpackLimit", "100", cwd=bench.plain / loose)
+    count = bench.sized(_PUSHES, _QUICK_PUSHES)
+    client = bench.new_path("client")
+    commits = make_small_commits(client, bench.project, count + 1)
+    sides: list[tuple[str, Remote, str]] = [
+        (_PLAIN, bench.openssh.remote(copy), "refs/heads/bench/one"),
+        ("hub, SSH", hub.ssh(name), "refs/heads/bench/ssh"),
+        ("hub, HTTP", hub.http(name), "refs/heads/bench/http"),
+        (_LOOSE, bench.openssh.remote(loose), "refs/heads/bench/one"),
+    ]
+    rounds = Rounds(count)
+    for side, remote, ref in sides:
+        # Both of the hub's branches get the same commits; the one that comes second finds them
+        # there already. So each starts from a commit of its own.
+        own = (
+            make_small_commits(path := bench.new_path("client"), bench.project, count + 1, "http")
+            if side == "hub, HTTP"
+            else commits
+        )
+        push = _pushes(path if own is not commits else client, remote, ref, own)
+        push()
+        rounds.add(side, push)
+    rounds.run()
+    for key, side, plain in (
+        ("ssh", "hub, SSH", _PLAIN),
+        ("http", "hub, HTTP", _PLAIN),
+        ("ssh-loose", "hub, SSH", _LOOSE),
+    ):
+        record.ratio(
+            key,
+            rounds.seconds(side),
+            rounds.seconds(plain),
+            f"Medians of {count} pushes in turns. Starting processes and signing in make it up: "
+            "the client's own git and ssh, on the plain side sshd's for each connection and "
+            "receive-pack's children, on the hub three short git children.",
+        )
+
+
+def _pushes(client: object, remote: Remote, ref: str, commits: list[str]) -> Callable[[], float]:
+    left = iter(commits)
+
+    def push() -> float:
+        arguments = ["-C", str(client), "push", "--quiet", remote.url, f"{next(left)}:{ref}"]
+        return seconds(lambda: git(*arguments, extra=remote.environment))
+
+    return push
+
+
+SECTION = Section("push-commit", "Push of one commit", _ITEMS, _measure)
