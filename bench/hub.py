@@ -1,4 +1,4 @@
-"""The hub to measure: real ``och serve`` of this checkout, on free ports, in a folder of its own."""
+"""The hub to measure: real ``och serve`` of this checkout, on free ports, in its own folder."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Git and other programs as the bench runs them: without anybody's configuration, failing loudly."""
+"""Git and other programs as the bench runs them: nobody's configuration, failures told."""
 
 import os
 import shutil

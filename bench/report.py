@@ -112,7 +112,8 @@ def _values(series: Series) -> str:
 def _environment(facts: Facts) -> list[str]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     lines = [
-        f"- Processor: {_processor()}, {os.cpu_count()} of them visible; {memory:.0f} GiB of memory",
+        f"- Processor: {_processor()}, {os.cpu_count()} of them visible; "
+        f"{memory:.0f} GiB of memory",
         f"- Kernel {platform.release()}, Python {platform.python_version()}, "
         f"{git('version').decode().strip()}, {_openssh()}",
         f"- OpenCodeHub at commit {_commit()}",
@@ -128,13 +129,13 @@ def _settings() -> list[str]:
     return [
         "- Hub: `och serve` with SQLite, the local object store and its own Redis, as it comes. "
         "Where an answer must not be cached: `OCH_CLONE_CACHE_MAX_BYTES=0`. It checks packs with "
-        "`index-pack --strict` and the same tolerated faults, and makes them durable before it says "
-        "ok.",
-        f"- Plain git: {plain}. For clones its repository is a copy of the files of the hub's local "
-        "copy: the same packs, and the same multi-pack-index, bitmap and commit-graph if there are "
+        "`index-pack --strict` and the same tolerated faults, and makes them durable before it "
+        "says ok.",
+        f"- Plain git: {plain}. For clones its repository is a copy of the hub's local one: the "
+        "same packs, and the same multi-pack-index, bitmap and commit-graph if there are "
         "any.",
-        "- `git daemon` and OpenSSH's `sshd`, as the same user as the hub, on the loopback, without "
-        "PAM and without any user's shell configuration.",
+        "- `git daemon` and OpenSSH's `sshd`, as the same user as the hub, on the loopback, "
+        "without PAM and without any user's shell configuration.",
         f"- The OpenSSH client on both sides: {ssh}; a new connection each time.",
     ]
 

@@ -5,6 +5,7 @@
 
 import argparse
 import datetime as dt
+import signal
 import sys
 import tempfile
 import time
@@ -32,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BenchFailed as error:
         _say(str(error))
         return 2
+    # Whoever ends the bench must not leave its servers behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     started = time.monotonic()
     with ExitStack() as stack:
         parent = str(options.work_dir) if options.work_dir else None

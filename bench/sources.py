@@ -173,7 +173,7 @@ def make_refs(path: Path, count: int) -> Source:
 
 
 def make_small_commits(path: Path, source: Source, count: int, label: str = "small") -> list[str]:
-    """A bare repository at ``path`` that borrows the source's objects; returns commits over its tip.
+    """A bare repository that borrows the source's objects; returns commits over its tip.
 
     Each changes one small file, and each is the next one's parent.
     """

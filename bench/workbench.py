@@ -1,4 +1,4 @@
-"""What the sections share: sources, servers, and how rounds are timed. Made when first asked for."""
+"""What the sections share: sources, servers, how rounds are timed. Made when first asked for."""
 
 import os
 import shutil
@@ -104,17 +104,18 @@ class Workbench:
         """A new repository on the plain side; returns its name."""
         return baselines.make_bare(self.plain / f"{self.new_path(purpose).name}.git").name
 
-    def plain_copy(self, name: str, *, bitmap: bool = False) -> str:
-        """The uncached hub's packs and all on the plain side; returns the copy's name."""
+    def plain_copy(self, server: Hub, name: str, *, bitmap: bool = False) -> str:
+        """The hub's packs and all on the plain side; returns the copy's name."""
         path = self.plain / f"{self.new_path('copy').name}.git"
-        return baselines.copy_of_cache(self.uncached_hub.cache_of(name), path, bitmap=bitmap).name
+        return baselines.copy_of_cache(server.cache_of(name), path, bitmap=bitmap).name
 
     def served(self, server: Hub, source: Source) -> str:
         """The source as a repository of a hub, pushed once and compacted if the hub can do that."""
         known = (server.port, source.path)
         if known not in self._served:
             name = server.create_repository(source.path.name.removesuffix(".git"))
-            push_all(source, server.http(name))
+            # Over HTTP git's client takes time that grows with the square of the refs.
+            push_all(source, server.ssh(name))
             server.tree.settle()
             try:
                 server.compact(name)
@@ -136,6 +137,11 @@ def clone_request(source: Source) -> Request:
         "for-each-ref", "--format=%(objectname)", "refs/heads", "refs/tags", cwd=source.path
     )
     return Request.fetch(list(dict.fromkeys(listed.decode().split())))
+
+
+def discarding(remote: Remote, request: Request) -> Callable[[], float]:
+    """A raw client's wall clock, for rounds."""
+    return lambda: remote.discard(request).seconds
 
 
 def timed_clone(remote: Remote, path: Path) -> float:

@@ -68,9 +68,9 @@ def _measure(bench: Workbench, record: Record) -> None:
             key,
             median(beside[key]) / median(alone[key]),
             [milliseconds("beside", beside[key]), milliseconds("alone", alone[key])],
-            f"Medians, during {pushes} pushes and {clones} clones of the large repository over HTTP, "
-            "one of each at any time. All share the machine's processors with their clients, so "
-            "waiting for a processor makes it up.",
+            f"Medians, during {pushes} pushes and {clones} clones of the large repository over "
+            "HTTP, one of each at any time. All share the machine's processors with their clients, "
+            "so waiting for a processor makes it up.",
         )
 
 

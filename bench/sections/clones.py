@@ -1,6 +1,10 @@
 """A clone of the whole project with git's own client."""
 
+from functools import partial
+
 from bench.figures import Item, Record, Section, median
+from bench.processes import ProcessTree
+from bench.remotes import Remote
 from bench.workbench import CLONE_CACHE, Rounds, Workbench, timed_clone
 
 _LIMIT, _CACHED_LIMIT = 1.05, 0.85
@@ -15,8 +19,8 @@ _ITEMS = (
 def _measure(bench: Workbench, record: Record) -> None:
     uncached, cached = bench.uncached_hub, bench.hub
     name = bench.served(uncached, bench.project)
-    copy = bench.plain_copy(name)
-    sides = [
+    copy = bench.plain_copy(uncached, name)
+    sides: list[tuple[str, Remote, ProcessTree]] = [
         ("git daemon", bench.daemon.remote(copy), bench.daemon.tree),
         ("hub, HTTP", uncached.http(name), uncached.tree),
         ("OpenSSH", bench.openssh.remote(copy), bench.openssh.tree),
@@ -24,12 +28,12 @@ def _measure(bench: Workbench, record: Record) -> None:
     ]
     if bench.has_clone_cache:
         kept = bench.served(cached, bench.project)
-        for remote in (cached.http(kept), cached.ssh(kept)):
-            timed_clone(remote, bench.new_path("clone"))  # fills the cache
-            sides.append((f"{remote.name}, cached", remote, cached.tree))
+        for kind in (cached.http(kept), cached.ssh(kept)):
+            timed_clone(kind, bench.new_path("clone"))  # fills the cache
+            sides.append((f"{kind.name}, cached", kind, cached.tree))
     rounds = Rounds(bench.rounds)
     for side, remote, tree in sides:
-        rounds.add(side, lambda remote=remote: timed_clone(remote, bench.new_path("clone")), tree)  # type: ignore[misc]
+        rounds.add(side, partial(timed_clone, remote, bench.new_path("clone")), tree)
     rounds.run()
     for key, plain in (("http", "git daemon"), ("ssh", "OpenSSH")):
         ours = f"hub, {key.upper()}"
@@ -44,8 +48,8 @@ def _measure(bench: Workbench, record: Record) -> None:
                 wall,
                 rounds.seconds(plain),
                 f"The hub's processes used {median(cpu.values):.2f} s of processor time, "
-                f"{plain}'s {median(rounds.cpu(plain).values):.2f} s; the rest is the client, which "
-                "unpacks and indexes the same bytes on the same machine whoever sends them.",
+                f"{plain}'s {median(rounds.cpu(plain).values):.2f} s; the rest is the client, "
+                "which unpacks and indexes the same bytes on the same machine whoever sends them.",
                 cpu,
                 rounds.cpu(plain),
             )

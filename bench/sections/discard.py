@@ -2,7 +2,9 @@
 
 from bench.baselines import has_bitmap
 from bench.figures import Item, Record, Section, median
-from bench.workbench import CLONE_CACHE, Rounds, Workbench, clone_request
+from bench.processes import ProcessTree
+from bench.remotes import Remote
+from bench.workbench import CLONE_CACHE, Rounds, Workbench, clone_request, discarding
 
 _ITEMS = (
     Item("http", "bytes thrown away, HTTP with bitmap vs git daemon with bitmap", 1.05),
@@ -19,9 +21,9 @@ def _measure(bench: Workbench, record: Record) -> None:
     hub, cached = bench.uncached_hub, bench.hub
     name = bench.served(hub, bench.project)
     bitmap = has_bitmap(hub.cache_of(name))
-    copy = bench.plain_copy(name, bitmap=bitmap)
+    copy = bench.plain_copy(hub, name, bitmap=bitmap)
     request = clone_request(bench.project)
-    sides = [
+    sides: list[tuple[Remote, ProcessTree, str]] = [
         (bench.daemon.remote(copy), bench.daemon.tree, ""),
         (hub.http(name), hub.tree, ""),
         (bench.openssh.remote(copy), bench.openssh.tree, ""),
@@ -34,11 +36,7 @@ def _measure(bench: Workbench, record: Record) -> None:
     rounds = Rounds(bench.sized(_ROUNDS, 1))
     for remote, tree, suffix in sides:
         size = remote.discard(request).size  # what is read from disk for the first time
-        rounds.add(
-            f"{remote.name}{suffix}",
-            lambda r=remote: r.discard(request).seconds,
-            tree,  # type: ignore[misc]
-        )
+        rounds.add(f"{remote.name}{suffix}", discarding(remote, request), tree)
     rounds.run()
     if not bitmap:
         record.unavailable("the hub's local copy has no bitmap", "http", "ssh")
@@ -56,8 +54,8 @@ def _measure(bench: Workbench, record: Record) -> None:
                 rounds.seconds(plain),
                 f"An answer of {size / 1e6:.0f} MB. Server's processor time: hub "
                 f"{median(rounds.cpu(side).values):.2f} s, {plain} "
-                f"{median(rounds.cpu(plain).values):.2f} s. Not cached, git's pack-objects makes it "
-                "up on both sides, and what the hub adds is copying and, over SSH, encryption; "
+                f"{median(rounds.cpu(plain).values):.2f} s. Not cached, git's pack-objects makes "
+                "it up on both sides, and what the hub adds is copying and, over SSH, encryption; "
                 "cached, these are all there is.",
                 rounds.cpu(side),
                 rounds.cpu(plain),

@@ -25,7 +25,7 @@ def _measure(bench: Workbench, record: Record) -> None:
     hub = bench.uncached_hub
     name = bench.served(hub, bench.project)
     make = _by_mutation(hub, name) or _by_command(hub, name)
-    copy = bench.plain / bench.plain_copy(name)
+    copy = bench.plain / bench.plain_copy(hub, name)
     rounds = Rounds(bench.rounds)
     rounds.add("git clone --bare --no-local", lambda: _plain_clone(bench, str(copy)))
     rounds.add("hub", _forks(hub, make, bench.project.tip()), hub.tree)

@@ -1,6 +1,7 @@
 """A thousand small pushes in a row: packs must not pile up, nor pushes grow slower."""
 
 import time
+from functools import partial
 
 from bench.figures import Item, Record, Section, Series, median
 from bench.hub import Hub
@@ -27,7 +28,7 @@ def _measure(bench: Workbench, record: Record) -> None:
     took = []
     for number, commit in enumerate(commits):
         arguments = ["push", "--quiet", remote.url, f"{commit}:refs/heads/bench/many"]
-        one = seconds(lambda arguments=arguments: git(*arguments, cwd=client))  # type: ignore[misc]
+        one = seconds(partial(git, *arguments, cwd=client))
         if number:  # the first makes the branch
             took.append(one)
     hub.tree.settle(at_most=_ROLL_UP_SECONDS)
@@ -56,8 +57,8 @@ def _measure(bench: Workbench, record: Record) -> None:
             Series("slowest", [max(took)]),
             Series("median of all", [median(took)]),
         ],
-        "What grows with each push is the number of packs that git looks into and the list of them "
-        "in the database; rolling them up keeps both small, and takes processor time while it runs.",
+        "What grows with each push is the number of packs that git looks into and the list of "
+        "them in the database; rolling them up keeps both small, and takes processor time itself.",
     )
 
 

@@ -1,12 +1,12 @@
 """How far the hub's Python processes grow while 500 MB pass through them."""
 
 import os
-import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from bench.clients import stalled_http, stalled_ssh
 from bench.figures import Item, Record, Section, Series
@@ -120,9 +120,9 @@ def _stalled_push(bench: Workbench, hub: Hub, remote: HTTPRemote | SSHRemote) ->
             client.communicate()
 
 
-def _sum_of_sizes(files: object) -> int:
+def _sum_of_sizes(files: Iterable[Path]) -> int:
     total = 0
-    for file in files:  # type: ignore[attr-defined]
+    for file in files:
         try:
             total += file.stat().st_size
         except OSError:

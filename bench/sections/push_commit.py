@@ -1,6 +1,7 @@
 """A push of one small commit onto the project, as people make them all day."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from bench.figures import Item, Record, Section
 from bench.programs import git, seconds
@@ -22,28 +23,22 @@ _PLAIN, _LOOSE = "OpenSSH", "OpenSSH, unpackLimit=100"
 def _measure(bench: Workbench, record: Record) -> None:
     hub = bench.uncached_hub
     name = bench.served(hub, bench.project)
-    copy, loose = bench.plain_copy(name), bench.plain_copy(name)
+    copy, loose = bench.plain_copy(hub, name), bench.plain_copy(hub, name)
     git("config", "receive.unpackLimit", "100", cwd=bench.plain / loose)
     count = bench.sized(_PUSHES, _QUICK_PUSHES)
-    client = bench.new_path("client")
-    commits = make_small_commits(client, bench.project, count + 1)
-    sides: list[tuple[str, Remote, str]] = [
-        (_PLAIN, bench.openssh.remote(copy), "refs/heads/bench/one"),
-        ("hub, SSH", hub.ssh(name), "refs/heads/bench/ssh"),
-        ("hub, HTTP", hub.http(name), "refs/heads/bench/http"),
-        (_LOOSE, bench.openssh.remote(loose), "refs/heads/bench/one"),
+    sides: list[tuple[str, Remote]] = [
+        (_PLAIN, bench.openssh.remote(copy)),
+        ("hub, SSH", hub.ssh(name)),
+        ("hub, HTTP", hub.http(name)),
+        (_LOOSE, bench.openssh.remote(loose)),
     ]
     rounds = Rounds(count)
-    for side, remote, ref in sides:
-        # Both of the hub's branches get the same commits; the one that comes second finds them
-        # there already. So each starts from a commit of its own.
-        own = (
-            make_small_commits(path := bench.new_path("client"), bench.project, count + 1, "http")
-            if side == "hub, HTTP"
-            else commits
-        )
-        push = _pushes(path if own is not commits else client, remote, ref, own)
-        push()
+    for number, (side, remote) in enumerate(sides):
+        client = bench.new_path("client")
+        # The hub's two pushes go to one repository, which must not know the other's commits.
+        commits = make_small_commits(client, bench.project, count + 1, f"small {number}")
+        push = _pushes(client, remote, f"refs/heads/bench/small-{number}", commits)
+        push()  # makes the branch
         rounds.add(side, push)
     rounds.run()
     for key, side, plain in (
@@ -61,12 +56,12 @@ def _measure(bench: Workbench, record: Record) -> None:
         )
 
 
-def _pushes(client: object, remote: Remote, ref: str, commits: list[str]) -> Callable[[], float]:
+def _pushes(client: Path, remote: Remote, ref: str, commits: list[str]) -> Callable[[], float]:
     left = iter(commits)
 
     def push() -> float:
-        arguments = ["-C", str(client), "push", "--quiet", remote.url, f"{next(left)}:{ref}"]
-        return seconds(lambda: git(*arguments, extra=remote.environment))
+        arguments = ["push", "--quiet", remote.url, f"{next(left)}:{ref}"]
+        return seconds(lambda: git(*arguments, cwd=client, extra=remote.environment))
 
     return push
 

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from bench.clients import Request
 from bench.figures import Item, Record, Section, Series, median
@@ -65,7 +66,7 @@ def _measure(bench: Workbench, record: Record) -> None:
     load = _Load()
     for number in range(_FETCHERS):
         remote = remotes[number % 2]
-        load.add("fetch", lambda remote=remote: remote.discard(request))  # type: ignore[misc]
+        load.add("fetch", partial(remote.discard, request))
     for number in range(_PUSHERS):
         client = bench.new_path("client")
         commits = make_small_commits(
