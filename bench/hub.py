@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.processes import ProcessTree
-from bench.programs import BenchFailed, free_port, run
+from bench.programs import BenchFailed, free_port, git, run
 from bench.remotes import HTTPRemote, SSHRemote, ssh_command
 
 _ROOT = Path(__file__).parents[1]
@@ -69,15 +69,17 @@ class Hub:
         return SSHRemote("hub, SSH", self._command, "git", self.ssh_port, f"/{name}.git")
 
     def cache_of(self, name: str) -> Path:
-        """The local copy of a repository, a bare one. Raises BenchFailed if there is none."""
+        """The local copy of a repository, a bare one, up to date. Raises BenchFailed."""
+        # Only what needs a git process has the copy brought up to date, so not protocol 2.
+        git("-c", "protocol.version=0", "ls-remote", "--quiet", self.http(name).url)
         database = self.folder / "data" / "opencodehub.db"
         with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
             row = connection.execute(
                 "SELECT id FROM repositories WHERE name = ?", (name.split("/")[1],)
             ).fetchone()
         path = self.folder / "data" / "cache" / "repositories" / str(row[0] if row else "-")
-        if not (path / "objects" / "pack").is_dir():
-            raise BenchFailed(f"the hub has no local copy of {name}")
+        if b" refs/" not in (path / "packed-refs").read_bytes():
+            raise BenchFailed(f"the hub's local copy of {name} shows no refs")
         return path
 
     def compact(self, name: str) -> None:

@@ -1,10 +1,8 @@
 """A thousand small pushes in a row: packs must not pile up, nor pushes grow slower."""
 
-import time
 from functools import partial
 
 from bench.figures import Item, Record, Section, Series, median
-from bench.hub import Hub
 from bench.programs import BenchFailed, git, seconds
 from bench.sources import make_small_commits
 from bench.workbench import Workbench
@@ -32,7 +30,7 @@ def _measure(bench: Workbench, record: Record) -> None:
         if number:  # the first makes the branch
             took.append(one)
     hub.tree.settle(at_most=_ROLL_UP_SECONDS)
-    packs = _packs(hub, name)
+    packs = float(len(list((hub.cache_of(name) / "objects" / "pack").glob("*.idx"))))
     try:
         stats = f" The hub says of it: {'; '.join(hub.stats(name).splitlines())}."
     except BenchFailed as error:
@@ -60,14 +58,6 @@ def _measure(bench: Workbench, record: Record) -> None:
         "What grows with each push is the number of packs that git looks into and the list of "
         "them in the database; rolling them up keeps both small, and takes processor time itself.",
     )
-
-
-def _packs(hub: Hub, name: str) -> float:
-    """Packs in the local copy, which a fetch brings up to date with the manifest."""
-    remote = hub.http(name)
-    git("ls-remote", remote.url, "HEAD", extra=remote.environment)
-    time.sleep(0.1)
-    return float(len(list((hub.cache_of(name) / "objects" / "pack").glob("*.idx"))))
 
 
 SECTION = Section("many-pushes", "A thousand small pushes in a row", _ITEMS, _measure)
