@@ -3,7 +3,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := opencodehub graph resolvers services gitstore models storage_adapters gitserve sshd
 ARGS ?=
 
 # Stamps: what they stand for is done again only when a file it depends on has changed.
@@ -19,7 +18,7 @@ help:
 	@echo "make test     all checks and tests; installs missing Debian packages when root"
 	@echo "make lint     formatting, linting, types, direction of imports"
 	@echo "make format   format the code"
-	@echo "make bench    measure the hub against plain git"
+	@echo "make bench    measure the hub against plain git (ARGS=--quick for a trial)"
 	@echo "make schema   write graph/schema.graphql anew"
 	@echo "make migrate  bring the database in ./data up to date"
 	@echo "make lock     write the lock files anew (needs uv)"
@@ -49,6 +48,7 @@ format: $(DEV_READY)
 	$(BIN)/ruff check --fix
 
 bench: $(DEV_READY)
+	@sh .ci/debian-packages bench
 	$(BIN)/python -m bench.run $(ARGS)
 
 schema: $(RUN_READY)
