@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PACKAGES := opencodehub graph resolvers services gitstore models storage_adapters gitserve sshd
 ARGS ?=
 
 # Stamps: what they stand for is done again only when a file it depends on has changed.

@@ -96,9 +96,10 @@ def _figure(item: Item, value: float) -> str:
 def _number(value: float) -> str:
     if value == int(value):
         return f"{int(value):,}"
-    return (
-        f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}" if abs(value) < 100 else f"{value:.0f}"
-    )
+    for below, digits in ((1, 3), (100, 2), (10_000, 1)):
+        if abs(value) < below:
+            return f"{value:.{digits}f}"
+    return f"{value:,.0f}"
 
 
 def _median(series: Series) -> str:
