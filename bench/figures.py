@@ -34,11 +34,15 @@ class Series:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """``value`` is compared with the limit; ``why`` says in a sentence what makes it up."""
+    """``value`` is compared with the limit; ``why`` says in a sentence what makes it up.
+
+    ``two_sided``: the first series is the hub's, the second plain git's.
+    """
 
     value: float
     series: Sequence[Series]
     why: str
+    two_sided: bool = False
 
 
 @dataclasses.dataclass
@@ -49,14 +53,22 @@ class Record:
     outcomes: dict[str, Outcome] = dataclasses.field(default_factory=dict)
     reasons: dict[str, str] = dataclasses.field(default_factory=dict)
 
-    def put(self, key: str, value: float, series: Sequence[Series], why: str) -> None:
+    def put(
+        self,
+        key: str,
+        value: float,
+        series: Sequence[Series],
+        why: str,
+        *,
+        two_sided: bool = False,
+    ) -> None:
         assert key in {item.key for item in self.items}, key
-        self.outcomes[key] = Outcome(value, series, why)
+        self.outcomes[key] = Outcome(value, series, why, two_sided)
 
     def ratio(self, key: str, hub: Series, baseline: Series, why: str, *more: Series) -> None:
         """Median of the hub's values by median of the baseline's."""
         value = median(hub.values) / median(baseline.values)
-        self.put(key, value, [hub, baseline, *more], why)
+        self.put(key, value, [hub, baseline, *more], why, two_sided=True)
 
     def unavailable(self, reason: str, *keys: str) -> None:
         """Say why these (or else all that are open) have no figure."""

@@ -109,7 +109,10 @@ def name_of(pid: int) -> str:
     if "opencodehub" in arguments:
         after = arguments[arguments.index("opencodehub") + 1 :]
         return after[0] if after else "opencodehub"
-    return os.path.basename(arguments[0]).split(":")[0] if arguments else "?"
+    try:
+        return (_PROC / str(pid) / "comm").read_text().strip()
+    except OSError:
+        return "?"
 
 
 class MemoryGrowth:

@@ -67,7 +67,7 @@ def _table(sections: Sequence[tuple[Section, Record]]) -> list[str]:
             if item.limit is not None:
                 counts[told] += 1
             sides = ["", ""]
-            if outcome and item.is_ratio and len(outcome.series) > 1:
+            if outcome and outcome.two_sided:
                 sides = [_median(series) for series in outcome.series[:2]]
             figure = _figure(item, outcome.value) if outcome else "-"
             limit = "-" if item.limit is None else _figure(item, item.limit)

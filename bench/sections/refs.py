@@ -38,7 +38,13 @@ def _measure(bench: Workbench, record: Record) -> None:
             series = [milliseconds("hub", took[kind])]
             if kind == "ls":
                 series.append(milliseconds("git daemon, connecting included", took["plain"]))
-            record.put(f"{kind}-{size}", median(series[0].values), series, _WHY[kind])
+            record.put(
+                f"{kind}-{size}",
+                median(series[0].values),
+                series,
+                _WHY[kind],
+                two_sided=len(series) > 1,
+            )
 
 
 def _time(bench: Workbench, size: int) -> dict[str, list[float]]:
