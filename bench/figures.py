@@ -76,6 +76,14 @@ class Record:
             if key not in self.outcomes:
                 self.reasons.setdefault(key, reason)
 
+    def replace(self, old: str, new: str) -> None:
+        """Say something else wherever a text of this record says ``old``."""
+        self.reasons = {key: reason.replace(old, new) for key, reason in self.reasons.items()}
+        self.outcomes = {
+            key: dataclasses.replace(outcome, why=outcome.why.replace(old, new))
+            for key, outcome in self.outcomes.items()
+        }
+
 
 @dataclasses.dataclass(frozen=True)
 class Section:

@@ -1,6 +1,7 @@
 """Git and other programs as the bench runs them: nobody's configuration, failures told."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -9,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 START_SECONDS = 60
+_MOST_WORDS = 300
 ENVIRONMENT = {
     "PATH": os.environ["PATH"],
     "HOME": "/nonexistent",
@@ -44,9 +46,31 @@ def run(
         check=False,
     )
     if done.returncode:
-        words = done.stderr.decode("utf-8", "replace").strip()[-500:]
-        raise BenchFailed(f"{' '.join(command[:4])} ended with {done.returncode}: {words}")
+        raise BenchFailed(
+            f"{_shown(command)} ended with {done.returncode}: {last_words(done.stderr)}"
+        )
     return done.stdout
+
+
+def _shown(command: list[str]) -> str:
+    """A command for the report, which shows no path of this machine and no token."""
+    program, *arguments = command
+    if arguments[:2] == ["-m", "opencodehub"]:
+        program, arguments = "och", arguments[2:]
+    return " ".join([os.path.basename(program), *map(without_credentials, arguments[:4])])
+
+
+def last_words(output: bytes) -> str:
+    """The end of what a program wrote to standard error, short and in one line."""
+    words = " ".join(output.decode("utf-8", "replace").split())
+    return without_credentials(
+        words if len(words) <= _MOST_WORDS else f"... {words[-_MOST_WORDS:]}"
+    )
+
+
+def without_credentials(text: str) -> str:
+    """URLs in the text lose user and password."""
+    return re.sub(r"://[^/@\s]+@", "://", text)
 
 
 def git(

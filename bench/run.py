@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="och-bench-", dir=parent))
         bench = Workbench(Path(folder).resolve(), stack, repository=repository, quick=options.quick)
         records = [(section, _measure(bench, section)) for section in chosen]
-        used = [bench.project.description, bench.bulk.description]
+        used = [source.description for source in bench.used_sources()]
     facts = report.Facts(
         date=dt.datetime.now(dt.UTC).date().isoformat(),
         quick=options.quick,
@@ -69,6 +69,9 @@ def _measure(bench: Workbench, section: Section) -> Record:
         record.unavailable(str(error))
     except Exception as error:  # a fault of the bench itself must not cost an hour's figures
         record.unavailable(f"{type(error).__name__}: {error}")
+    # The report may be published; where this machine keeps things is nobody's business.
+    record.replace(str(bench.folder), "WORK")
+    record.replace(str(Path(__file__).parents[1]), "HERE")
     _say(f"{section.name}: {time.monotonic() - started:.0f} s")
     return record
 

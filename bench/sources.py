@@ -41,7 +41,15 @@ def describe(path: Path, name: str) -> Source:
     git("rev-parse", "--verify", "--quiet", branch, cwd=path)
     commits = git("rev-list", "--count", "--branches", "--tags", cwd=path).decode().strip()
     refs = git("for-each-ref", "--format=x", "refs/heads", "refs/tags", cwd=path).count(b"x")
-    return Source(path, branch, f"{name}: {int(commits):,} commits, {refs:,} branches and tags")
+    counts = dict(
+        line.split(": ") for line in git("count-objects", "-v", cwd=path).decode().splitlines()
+    )
+    objects, megabytes = int(counts["in-pack"]), int(counts["size-pack"]) * 1024 / MB
+    words = (
+        f"{name}: {int(commits):,} commits, {refs:,} branches and tags, "
+        f"{objects:,} objects in packs of {megabytes:,.0f} MB"
+    )
+    return Source(path, branch, words)
 
 
 @contextmanager

@@ -46,7 +46,8 @@ class Workbench:
     def project(self) -> Source:
         """The repository that most sections use."""
         if self._repository is not None:
-            return sources.describe(self._repository, self._repository.name)
+            path = self._repository
+            return sources.describe(path, path.parent.name if path.name == ".git" else path.name)
         size = self.sized(300 * MB, 20 * MB)
         return sources.make_project(self.folder / "project.git", size)
 
@@ -54,6 +55,11 @@ class Workbench:
     def bulk(self) -> Source:
         size = self.sized(500 * MB, 100 * MB)
         return sources.make_bulk(self.folder / "bulk.git", size)
+
+    def used_sources(self) -> list[Source]:
+        """Those of the two large ones that some section has asked for."""
+        made = vars(self)
+        return [made[name] for name in ("project", "bulk") if name in made]
 
     @cached_property
     def tiny(self) -> Source:
@@ -113,7 +119,7 @@ class Workbench:
         """The source as a repository of a hub, pushed once and compacted if the hub can do that."""
         known = (server.port, source.path)
         if known not in self._served:
-            name = server.create_repository(source.path.name.removesuffix(".git"))
+            name = server.create_repository("served")
             # Over HTTP git's client takes time that grows with the square of the refs.
             push_all(source, server.ssh(name))
             server.tree.settle()

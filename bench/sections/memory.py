@@ -12,7 +12,7 @@ from bench.clients import stalled_http, stalled_ssh
 from bench.figures import Item, Record, Section, Series
 from bench.hub import Hub, wait_until
 from bench.processes import MemoryGrowth
-from bench.programs import ENVIRONMENT, BenchFailed
+from bench.programs import ENVIRONMENT, BenchFailed, last_words
 from bench.remotes import HTTPRemote, SSHRemote
 from bench.sources import BRANCHES_AND_TAGS, MB
 from bench.workbench import Workbench, clone_request, push_all, timed_clone
@@ -111,9 +111,8 @@ def _stalled_push(bench: Workbench, hub: Hub, remote: HTTPRemote | SSHRemote) ->
         os.killpg(client.pid, signal.SIGCONT)
         _, errors = client.communicate()
         if client.returncode:
-            words = errors.decode("utf-8", "replace").strip()[-300:]
             took = time.monotonic() - started
-            raise BenchFailed(f"the stopped push failed after {took:.0f} s: {words}")
+            raise BenchFailed(f"the stopped push failed after {took:.0f} s: {last_words(errors)}")
     finally:
         if client.poll() is None:
             os.killpg(client.pid, signal.SIGKILL)

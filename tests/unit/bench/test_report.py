@@ -1,5 +1,8 @@
+import pytest
+
 from bench import report
 from bench.figures import Item, Record, Section, Series
+from bench.programs import BenchFailed, run
 
 
 def _section(*items: Item) -> Section:
@@ -31,6 +34,17 @@ def test_a_figure_above_its_limit_is_not_met() -> None:
     record.put("idle", 350.5, [Series("sum", [350.5], "MB")], "Why.")
 
     assert "| idle hub |  |  | 350.5 MB | 350 MB | **not met** |" in _render(section, record)
+
+
+def test_a_failed_command_tells_neither_paths_nor_tokens() -> None:
+    command = ["/usr/bin/git", "ls-remote", "http://ann:secret@127.0.0.1:1/x.git"]
+
+    with pytest.raises(BenchFailed) as failure:
+        run(command)
+
+    words = str(failure.value)
+    assert words.startswith("git ls-remote http://127.0.0.1:1/x.git ended with 128: fatal: ")
+    assert "secret" not in words
 
 
 def test_what_could_not_be_measured_keeps_its_row_and_says_why() -> None:

@@ -28,4 +28,4 @@ def test_small_commits_follow_each_other_from_the_tip(tmp_path: Path) -> None:
 def test_branches_are_as_many_as_asked_for(tmp_path: Path) -> None:
     source = make_refs(tmp_path / "source", 25)
 
-    assert source.description == "made up: 1,000 commits, 25 branches and tags"
+    assert source.description.startswith("made up: 1,000 commits, 25 branches and tags, ")
