@@ -21,7 +21,7 @@ help:
 	@echo "make test     all checks and tests; installs missing Debian packages when root"
 	@echo "make lint     formatting, linting, types, direction of imports"
 	@echo "make format   format the code"
-	@echo "make bench    measure the hub against plain git"
+	@echo "make bench    measure the hub against plain git (ARGS=--quick for a trial)"
 	@echo "make schema   write graph/schema.graphql anew"
 	@echo "make migrate  bring the database in ./data up to date"
 	@echo "make lock     write the lock files anew (needs uv)"
@@ -52,7 +52,8 @@ format: $(DEV_READY)
 	$(BIN)/ruff check --fix
 
 bench: $(DEV_READY)
-	$(BIN)/python bench/run.py $(ARGS)
+	@sh .ci/debian-packages bench
+	$(BIN)/python -m bench.run $(ARGS)
 
 schema: $(RUN_READY)
 	@$(BIN)/och schema > graph/schema.graphql.new

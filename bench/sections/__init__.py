@@ -1,0 +1,32 @@
+"""One file a section, in the order of the report."""
+
+from bench.figures import Section
+from bench.sections import (
+    beside,
+    clones,
+    discard,
+    fork,
+    idle,
+    many_pushes,
+    memory,
+    push_commit,
+    push_project,
+    refs,
+    simultaneous,
+    sustained,
+)
+
+ALL: tuple[Section, ...] = (
+    idle.SECTION,
+    refs.SECTION,
+    clones.SECTION,
+    discard.SECTION,
+    simultaneous.SECTION,
+    push_project.SECTION,
+    push_commit.SECTION,
+    memory.SECTION,
+    beside.SECTION,
+    fork.SECTION,
+    sustained.SECTION,
+    many_pushes.SECTION,
+)
