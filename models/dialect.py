@@ -27,6 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.pool import NullPool
 
+from models import sqlite_driver
 from models.base import UTCDateTime
 
 SQLITE_BUSY_TIMEOUT_SECONDS = 30
@@ -158,7 +159,7 @@ def _sqlite_durable(connection: Any, _record: object) -> None:
 
 
 async def _open_sqlite(*arguments: Any, **options: Any) -> aiosqlite.Connection:
-    connection = aiosqlite.connect(*arguments, **options)
+    connection = sqlite_driver.connect(*arguments, **options)
     # As SQLAlchemy does: a forgotten connection must not keep the process alive.
     connection._thread.daemon = True
     try:
