@@ -2,7 +2,7 @@
 
 import bisect
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from gitserve.pktline import ProtocolError, Special, encode
 from gitserve.streams import ByteWriter
@@ -12,7 +12,9 @@ from services.git_access import GitRepository
 
 # With more prefixes than this a query per prefix costs more than reading all refs.
 MAX_QUERIED_PREFIXES = 64
-_LINES_PER_WRITE = 2000
+# Characters of prefixes in a question whose answer is kept in memory.
+MAX_REMEMBERED_PREFIXES = 4096
+_BYTES_PER_WRITE = 256 * 1024
 
 
 class PrefixFilter:
@@ -21,10 +23,17 @@ class PrefixFilter:
     def __init__(self, prefixes: Iterable[str]) -> None:
         # A prefix that another one covers is dropped; then the only candidate for a name is the
         # last prefix that sorts before it.
-        self.prefixes: list[str] = []
+        kept: list[str] = []
         for prefix in sorted(set(prefixes)):
-            if not self.prefixes or not prefix.startswith(self.prefixes[-1]):
-                self.prefixes.append(prefix)
+            if not kept or not prefix.startswith(kept[-1]):
+                kept.append(prefix)
+        self.prefixes = tuple(kept)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PrefixFilter) and other.prefixes == self.prefixes
+
+    def __hash__(self) -> int:
+        return hash(self.prefixes)
 
     def matches(self, name: str) -> bool:
         if not self.prefixes:
@@ -41,6 +50,11 @@ class LsRefs:
     symrefs: bool
     unborn: bool
     filter: PrefixFilter
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the question may be remembered along with its answer."""
+        return sum(map(len, self.filter.prefixes)) <= MAX_REMEMBERED_PREFIXES
 
     @classmethod
     def parse(cls, arguments: Sequence[bytes]) -> "LsRefs":
@@ -68,32 +82,42 @@ async def answer_ls_refs(
     Raises ProtocolError, RepositoryGone, Unavailable before anything was written.
     """
     query = LsRefs.parse(arguments)
-    git = op.runtime.git
+    lists = op.runtime.git.ref_lists
+    key = (repository.id, repository.generation, repository.head, query)
+    answer = lists.get(key)
+    if answer is None:
+        generation, answer = await _make_answer(op, repository, query)
+        if generation == repository.generation and query.is_small:
+            lists.put(key, answer)
+    for start in range(0, len(answer), _BYTES_PER_WRITE):
+        await writer.write(answer[start : start + _BYTES_PER_WRITE])
+
+
+async def _make_answer(
+    op: OpContext, repository: GitRepository, query: LsRefs
+) -> tuple[int, bytes]:
+    """The whole answer, with the generation it shows."""
     async with op.read() as tx:
-        head = await git.head(tx.session, repository.id)
+        state = await op.runtime.git.state(tx.session, repository.id)
         prefixes = query.filter.prefixes
         if prefixes and query.filter.matches("HEAD"):
-            prefixes = [*prefixes, head]  # to know what HEAD points to
+            prefixes = (*prefixes, state.head)  # to know what HEAD points to
         if len(prefixes) > MAX_QUERIED_PREFIXES:
-            prefixes = []
-        refs = await git.list_refs(tx.session, repository.id, prefixes)
-    lines = _lines(query, head, refs)
-    for start in range(0, len(lines), _LINES_PER_WRITE):
-        await writer.write(b"".join(map(encode, lines[start : start + _LINES_PER_WRITE])))
-    await writer.write(Special.FLUSH.value)
+            prefixes = ()
+        refs = await op.runtime.git.list_refs(tx.session, repository.id, prefixes)
+    return state.generation, b"".join(_lines(query, state.head, refs)) + Special.FLUSH.value
 
 
-def _lines(query: LsRefs, head: str, refs: Sequence[RefRow]) -> list[bytes]:
-    lines = []
+def _lines(query: LsRefs, head: str, refs: Sequence[RefRow]) -> Iterator[bytes]:
     if query.filter.matches("HEAD"):
         target = f" symref-target:{head}" if query.symrefs else ""
         oid = next((ref.oid for ref in refs if ref.name == head), None)
         if oid is not None:
-            lines.append(f"{oid} HEAD{target}\n".encode())
+            yield encode(f"{oid} HEAD{target}\n".encode())
         elif query.unborn and query.symrefs:
-            lines.append(f"unborn HEAD{target}\n".encode())
-    for ref in refs:
-        if query.filter.matches(ref.name):
-            peeled = f" peeled:{ref.peeled_oid}" if query.peel and ref.peeled_oid else ""
-            lines.append(f"{ref.oid} {ref.name}{peeled}\n".encode())
-    return lines
+            yield encode(f"unborn HEAD{target}\n".encode())
+    peel, everything, matches = query.peel, not query.filter.prefixes, query.filter.matches
+    for name, oid, peeled_oid in refs:
+        if everything or matches(name):
+            peeled = f" peeled:{peeled_oid}" if peel and peeled_oid else ""
+            yield encode(f"{oid} {name}{peeled}\n".encode())

@@ -6,11 +6,12 @@ No hook script and no ``git receive-pack`` exist: ``services.pushes`` judges eac
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from gitserve.errors import judge
 from gitserve.pktline import Band, PacketReader, ProtocolError, Special, encode, encode_band
 from gitserve.streams import ByteReader, ByteWriter, ClientGone
+from gitstore.manifest import RefRow
 from services import pushes
 from services.context import OpContext
 from services.git_access import GitRepository
@@ -27,15 +28,27 @@ _OID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 async def advertise_receive(op: OpContext, repository: GitRepository) -> bytes:
     """The ref advertisement of a push: branches, tags and other refs, but no ``.have`` lines."""
-    async with op.read() as tx:
-        refs = await op.runtime.git.list_refs(tx.session, repository.id)
+    lists = op.runtime.git.ref_lists
+    key = ("receive-pack", repository.id, repository.generation)
+    answer = lists.get(key)
+    if answer is None:
+        async with op.read() as tx:
+            state = await op.runtime.git.state(tx.session, repository.id)
+            refs = await op.runtime.git.list_refs(tx.session, repository.id)
+        answer = _advertisement(repository, refs)
+        if state.generation == repository.generation:
+            lists.put(key, answer)
+    return answer
+
+
+def _advertisement(repository: GitRepository, refs: Sequence[RefRow]) -> bytes:
     capabilities = f"{_CAPABILITIES} object-format={repository.object_format} agent=opencodehub"
     if not refs:
         null = "0" * _oid_length(repository)
         return encode(f"{null} capabilities^{{}}\0{capabilities}\n".encode()) + Special.FLUSH.value
-    lines = [f"{ref.oid} {ref.name}" for ref in refs]
-    lines[0] += f"\0{capabilities}"
-    return b"".join(encode(f"{line}\n".encode()) for line in lines) + Special.FLUSH.value
+    lines = [f"{oid} {name}\n" for name, oid, _ in refs]
+    lines[0] = f"{lines[0][:-1]}\0{capabilities}\n"
+    return b"".join(encode(line.encode()) for line in lines) + Special.FLUSH.value
 
 
 async def serve_receive_pack(

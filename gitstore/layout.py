@@ -1,6 +1,5 @@
 """What a local bare repository of ours looks like on disk: folders, configuration, packed refs."""
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -75,7 +74,7 @@ def parse_packed_refs(data: bytes) -> list[RefRow]:
     refs: list[RefRow] = []
     for line in data.decode().split("\n"):
         if line.startswith("^"):
-            refs[-1] = dataclasses.replace(refs[-1], peeled_oid=line[1:])
+            refs[-1] = refs[-1]._replace(peeled_oid=line[1:])
         elif line and not line.startswith("#"):
             oid, name = line.split(" ", 1)
             refs.append(RefRow(name, oid, None))

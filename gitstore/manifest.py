@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,9 +19,8 @@ PACK_SUFFIX, REVERSE_INDEX_SUFFIX, INDEX_SUFFIX = ".pack", ".rev", ".idx"
 SUFFIXES_IN_ORDER = (PACK_SUFFIX, REVERSE_INDEX_SUFFIX, INDEX_SUFFIX)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class RefRow:
-    """A live ref; ``peeled_oid`` only for annotated tags."""
+class RefRow(NamedTuple):
+    """A live ref; ``peeled_oid`` only for annotated tags. A tuple, since there are so many."""
 
     name: str
     oid: str
@@ -111,7 +111,7 @@ async def list_refs(
     if prefixes:
         query = query.where(or_(*starts_with_any(GitRef.name, prefixes)))
     rows = await session.execute(query)
-    return [RefRow(name, oid, peeled) for name, oid, peeled in rows if oid is not None]
+    return list(map(RefRow._make, rows))
 
 
 async def list_packs(session: AsyncSession, repository_id: int) -> list[PackRow]:

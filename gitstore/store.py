@@ -11,10 +11,11 @@ from gitstore.answers import AnswerCache
 from gitstore.cache import CachedRepository, RepositoryCache
 from gitstore.compaction import Compactor
 from gitstore.maintenance import tend_cache
-from gitstore.manifest import RefRow
+from gitstore.manifest import RefRow, RepositoryState
 from gitstore.observer import GitObserver, Unobserved
 from gitstore.process import GitProcesses
 from gitstore.quarantine import open_quarantine
+from gitstore.ref_lists import RefListCache
 from gitstore.settings import GitStoreSettings
 from gitstore.transactions import GitTransaction
 from models.database import Database
@@ -38,6 +39,7 @@ class GitStore:
         self.processes = GitProcesses(settings, observer)
         self.cache = RepositoryCache(database, store, settings, observer)
         self.answers = AnswerCache(settings)
+        self.ref_lists = RefListCache()
         self.compactor = Compactor(self.cache, database, store, self.processes, settings)
 
     @contextlib.asynccontextmanager
@@ -83,6 +85,6 @@ class GitStore:
         """Live refs that begin with any of the prefixes (all for none), in bytewise order."""
         return await manifest.list_refs(session, repository_id, prefixes)
 
-    async def head(self, session: AsyncSession, repository_id: int) -> str:
-        """The full name of the default branch, which need not exist. Raises RepositoryGone."""
-        return (await manifest.read_state(session, repository_id)).head
+    async def state(self, session: AsyncSession, repository_id: int) -> RepositoryState:
+        """Counters and default branch as they are now. Raises RepositoryGone."""
+        return await manifest.read_state(session, repository_id)

@@ -138,8 +138,10 @@ async def get_repository(
     """
     actor = await credentials.reload(tx.session, tx.actor)
     # Missing and hidden repositories take the same statements.
-    repository_id = await _resolve(tx, id_or_path)
+    repository_id = _resolve(id_or_path)
     if lock:
+        if not isinstance(repository_id, int):
+            repository_id = await tx.session.scalar(select(repository_id)) or 0
         await tx.session.execute(
             select(Repository.id).where(Repository.id == repository_id).with_for_update()
         )
@@ -277,8 +279,8 @@ def repository_not_found(owner: str, name: str) -> NotFound:
     return NotFound(_not_found_text((owner, name)))
 
 
-async def _resolve(tx: ReadTransaction, id_or_path: int | tuple[str, str]) -> int:
-    """The id a path names now or named once; 0, which no row has, for none."""
+def _resolve(id_or_path: int | tuple[str, str]) -> int | ColumnElement[int]:
+    """The id a path names now or named once, as part of a statement; 0 for none, which no row has."""
     if isinstance(id_or_path, int):
         return id_or_path if is_id(id_or_path) else 0
     login, name = (name_key(part) for part in id_or_path)
@@ -286,7 +288,7 @@ async def _resolve(tx: ReadTransaction, id_or_path: int | tuple[str, str]) -> in
         select(_owners.id).where(_owners.login_key == login).scalar_subquery(),
         select(LoginRedirect.owner_id).where(LoginRedirect.login_key == login).scalar_subquery(),
     )
-    repository_id = func.coalesce(
+    return func.coalesce(
         select(Repository.id)
         .where(Repository.owner_id == owner_id, Repository.name_key == name)
         .scalar_subquery(),
@@ -295,10 +297,11 @@ async def _resolve(tx: ReadTransaction, id_or_path: int | tuple[str, str]) -> in
         .scalar_subquery(),
         0,
     )
-    return await tx.session.scalar(select(repository_id)) or 0
 
 
-async def _find(tx: ReadTransaction, actor: Actor, repository_id: int) -> _Candidate | None:
+async def _find(
+    tx: ReadTransaction, actor: Actor, repository_id: int | ColumnElement[int]
+) -> _Candidate | None:
     found = await tx.session.execute(
         _select_candidates(actor)
         .where(Repository.id == repository_id)

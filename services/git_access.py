@@ -7,6 +7,7 @@ from services import access
 from services.access import Action
 from services.context import OpContext
 from services.errors import NotFound
+from services.ref_names import BRANCHES
 
 
 class GitService(enum.Enum):
@@ -26,12 +27,18 @@ _ACTION = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GitRepository:
-    """A repository opened for one request. ``moved_from`` is the old path the client still uses."""
+    """A repository opened for one request.
+
+    ``moved_from`` is the old path the client still uses; ``head`` is a full ref name, which need
+    not exist; the counters and ``head`` are of the moment at which the right to it was judged.
+    """
 
     id: int
     name_with_owner: str
     object_format: str
     prune_epoch: int
+    generation: int
+    head: str
     moved_from: str | None = None
 
 
@@ -58,5 +65,7 @@ async def open_repository(op: OpContext, path: str, service: GitService) -> GitR
         name_with_owner=name_with_owner,
         object_format=repository.object_format,
         prune_epoch=repository.prune_epoch,
+        generation=repository.generation,
+        head=BRANCHES + repository.default_branch,
         moved_from=f"{owner}/{name}" if moved else None,
     )

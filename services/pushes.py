@@ -181,7 +181,7 @@ class _PushInProgress:
     async def _judge_names(self) -> None:
         """Rules that need no objects."""
         async with self.op.read() as tx:
-            head = await self.op.runtime.git.head(tx.session, self.repository.id)
+            head = (await self.op.runtime.git.state(tx.session, self.repository.id)).head
         deny_deletes = self.op.runtime.settings.deny_deletes
         for command in self.request.commands:
             fault = ref_name_fault(command.name) if command.new else None

@@ -14,13 +14,13 @@ def test_without_prefixes_every_name_matches() -> None:
 
 def test_the_empty_prefix_matches_every_name() -> None:
     prefix_filter = PrefixFilter(["refs/heads/", ""])
-    assert prefix_filter.prefixes == [""]
+    assert prefix_filter.prefixes == ("",)
     assert prefix_filter.matches("HEAD")
 
 
 def test_prefixes_that_others_cover_are_dropped() -> None:
     names = ["refs/tags/", "refs/heads/main", "refs/heads/", "HEAD", "refs/heads/"]
-    assert PrefixFilter(names).prefixes == ["HEAD", "refs/heads/", "refs/tags/"]
+    assert PrefixFilter(names).prefixes == ("HEAD", "refs/heads/", "refs/tags/")
 
 
 def test_the_filter_agrees_with_the_plain_definition() -> None:
@@ -38,13 +38,13 @@ def test_the_filter_agrees_with_the_plain_definition() -> None:
 def test_arguments_are_parsed() -> None:
     query = LsRefs.parse([b"peel", b"symrefs", b"ref-prefix refs/heads/", b"ref-prefix HEAD"])
     assert (query.peel, query.symrefs, query.unborn) == (True, True, False)
-    assert query.filter.prefixes == ["HEAD", "refs/heads/"]
+    assert query.filter.prefixes == ("HEAD", "refs/heads/")
 
 
 @pytest.mark.parametrize("prefix", [b"refs/heads/\xff", b"refs/heads/\0"])
 def test_a_prefix_no_name_can_have_does_not_mean_all_names(prefix: bytes) -> None:
     query = LsRefs.parse([b"ref-prefix " + prefix])
-    assert query.filter.prefixes == ["refs/heads/\ufffd"]
+    assert query.filter.prefixes == ("refs/heads/\ufffd",)
     assert not query.filter.matches("refs/heads/main")
 
 
