@@ -280,7 +280,7 @@ def repository_not_found(owner: str, name: str) -> NotFound:
 
 
 def _resolve(id_or_path: int | tuple[str, str]) -> int | ColumnElement[int]:
-    """The id a path names now or named once, as part of a statement; 0 for none, which no row has."""
+    """The id a path names now or named once, as part of a statement; 0, no row's, for none."""
     if isinstance(id_or_path, int):
         return id_or_path if is_id(id_or_path) else 0
     login, name = (name_key(part) for part in id_or_path)
