@@ -61,6 +61,25 @@ class ObjectDescription:
     peeled_type: str
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class NewCommits:
+    """The commits that a push brings, each with its parents."""
+
+    parents: dict[str, tuple[str, ...]]
+
+    def leads_back(self, new: str, old: str) -> bool:
+        """Whether ``old`` is found among the ancestors of ``new``, looking at new commits alone."""
+        seen, waiting = set(), [new]
+        while waiting:
+            oid = waiting.pop()
+            if oid == old:
+                return True
+            if oid not in seen:
+                seen.add(oid)
+                waiting += self.parents.get(oid, ())
+        return False
+
+
 class Quarantine:
     """Made by ``open_quarantine``; used by one push."""
 
@@ -167,10 +186,13 @@ class Quarantine:
 
         ``known`` are values of refs in the repository. Raises MissingObjects, RepositoryUnreadable.
         """
+        await self._rev_list(tips, known, "--quiet")
+
+    async def _rev_list(self, tips: Sequence[str], known: Sequence[str], *options: str) -> bytes:
         stdin = "".join(f"{oid}\n" for oid in tips) + "".join(f"^{oid}\n" for oid in known)
         completed = await self._processes.run(
             # Without the commit-graph: a stale one hides a missing commit.
-            ["-c", "core.commitGraph=false", "rev-list", "--objects", "--stdin", "--quiet"],
+            ["-c", "core.commitGraph=false", "rev-list", "--objects", "--stdin", *options],
             git_dir=self.repository.path,
             stdin=stdin.encode(),
             environment=self.environment,
@@ -180,6 +202,17 @@ class Quarantine:
             if not (self.repository.path / "generation").exists():
                 raise RepositoryUnreadable("the local copy was removed during the push")
             raise MissingObjects("the pack lacks objects that the pushed refs need")
+        return completed.stdout
+
+    async def new_commits(self, tips: Sequence[str], known: Sequence[str]) -> NewCommits:
+        """As ``check_connected``, telling the commits; for pushes of few objects.
+
+        One child then tells what ``describe`` and ``is_ancestor`` would need two more for.
+        """
+        listed = await self._rev_list(tips, known, "--parents", "--left-right")
+        # The mark sets commits apart from other objects, whose paths could look like anything.
+        commits = (line[1:].decode().split(" ") for line in listed.split(b"\n") if line[:1] == b">")
+        return NewCommits({oid: tuple(parents) for oid, *parents in commits})
 
     async def describe(self, oids: Sequence[str]) -> dict[str, ObjectDescription]:
         """Types of objects, peeled. Missing ones are left out."""

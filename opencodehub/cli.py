@@ -95,6 +95,8 @@ def _add_servers(commands: Any) -> None:
     ):
         command = _add(commands, name, run, words)
         _add_settings(command, [flag for flag in _SETTINGS_FLAGS if flag != "data_dir"])
+        if name == "worker":
+            command.add_argument("--beat", action="store_true", help="also be the scheduler")
 
 
 def _add_upkeep(commands: Any) -> None:
@@ -216,7 +218,7 @@ def _worker(options: argparse.Namespace, lifeline: Lifeline | None) -> None:
     from opencodehub import event_loop, processes, wiring, worker
 
     event_loop.run(wiring.require_migrated(settings))
-    worker.run_worker(settings, processes.reporter(lifeline, "worker"))
+    worker.run_worker(settings, processes.reporter(lifeline, "worker"), with_beat=options.beat)
 
 
 def _beat(options: argparse.Namespace, lifeline: Lifeline | None) -> None:

@@ -66,7 +66,8 @@ class Supervisor:
         self._may_start = False
         self._lock: int | None = None
         self._web, self._sshd = Part("web"), Part("sshd")
-        self._worker, self._beat = Part("worker"), Part("beat")
+        # One process for both spares the memory of another Python with the whole program in it.
+        self._worker = Part("worker", options=("--beat",))
         self._redis: Part | None = None
         self._keepers: list[asyncio.Task[None]] = []
 
@@ -138,9 +139,8 @@ class Supervisor:
         for part in (self._web, self._sshd):
             self._allow_start(part)
         await self._unless_a_keeper_fails(self._web.ready.wait(), self._sshd.ready.wait())
-        # These wait until the doors are open, so that they do not take processor time from them.
-        for part in (self._worker, self._beat):
-            self._keep(part)
+        # It waits until the doors are open, so that it does not take processor time from them.
+        self._keep(self._worker)
 
     async def _start_redis(self) -> Awaitable[None]:
         if not self._settings.has_own_redis:
@@ -291,7 +291,7 @@ class Supervisor:
         print("\n".join(lines), file=self._out, flush=True)
 
     def _parts(self) -> list[Part]:
-        parts = [self._web, self._sshd, self._beat, self._worker]
+        parts = [self._web, self._sshd, self._worker]
         return parts + ([self._redis] if self._redis else [])
 
     def _signal(self, part: Part, number: int) -> None:
@@ -305,7 +305,7 @@ class Supervisor:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
         # A job that is still queued when Redis goes is found again by the sweep.
-        parts = (self._web, self._sshd, self._worker, self._beat)
+        parts = (self._web, self._sshd, self._worker)
         await self._end(parts, self._stop_seconds)
         if self._redis:
             await self._end((self._redis,), STOP_MARGIN_SECONDS)

@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 from celery import Celery, signals
-from celery.beat import Scheduler, Service
+from celery.beat import EmbeddedService, Scheduler, Service
 from celery.worker import state
 
 from opencodehub import event_loop, wiring
@@ -71,8 +71,11 @@ class JobLoop:
             await self._end.wait()
 
 
-def run_worker(settings: Settings, ready: Callable[[], None]) -> None:
-    """Run jobs until SIGTERM; then finish those that have begun. ``ready`` is called once."""
+def run_worker(settings: Settings, ready: Callable[[], None], *, with_beat: bool = False) -> None:
+    """Run jobs until SIGTERM; then finish those that have begun. ``ready`` is called once.
+
+    ``with_beat``: also queue the jobs that have an interval, in a thread.
+    """
     register_jobs()
     event_loop.use_process_descriptors()
     warnings.filterwarnings("ignore", message=".*superuser privileges.*")
@@ -93,6 +96,11 @@ def run_worker(settings: Settings, ready: Callable[[], None]) -> None:
             without_gossip=True,
             without_mingle=True,
         )
+        if with_beat:
+            _schedule(app)
+            beat = EmbeddedService(app, thread=True, scheduler_cls=_MemoryScheduler)
+            beat.start()
+            stack.callback(beat.stop)
         worker.start()
 
 
@@ -129,10 +137,7 @@ class _MemoryScheduler(Scheduler):  # type: ignore[misc]
             entry.last_run_at = self.app.now() - dt.timedelta(days=366)
 
 
-def run_beat(settings: Settings, ready: Callable[[], None]) -> None:
-    """Queue the jobs that have an interval, until the process is ended. It has nothing to save."""
-    register_jobs()
-    app = create_celery(settings)
+def _schedule(app: Celery) -> None:
     app.conf.beat_schedule = {
         job.name: {
             "task": job.name,
@@ -143,5 +148,12 @@ def run_beat(settings: Settings, ready: Callable[[], None]) -> None:
         for job in REGISTRY.values()
         if job.every is not None
     }
+
+
+def run_beat(settings: Settings, ready: Callable[[], None]) -> None:
+    """Queue the jobs that have an interval, until the process is ended. It has nothing to save."""
+    register_jobs()
+    app = create_celery(settings)
+    _schedule(app)
     ready()
     Service(app, scheduler_cls=_MemoryScheduler).start()

@@ -17,7 +17,7 @@ from gitstore.errors import (
     UploadIntentGone,
 )
 from gitstore.identifiers import new_ulid
-from gitstore.quarantine import ObjectDescription, PackSource, exclusions
+from gitstore.quarantine import NewCommits, ObjectDescription, PackSource, exclusions
 from gitstore.transactions import Applied, GitTransaction, RefUpdate, StoredPack
 from models import GitRef, Push, RefChange, Repository
 from models.base import utc_now
@@ -37,6 +37,8 @@ _LOOKS_AFTER_LOST_COMMIT = (0.1, 0.2, 0.5, 1, 2, 5, 5, 5, 5)
 _TIPS_JUDGED_ALONE = 50
 # How often a push checks its objects again because a prune went on meanwhile.
 _LOOKS_IN_NEW_EPOCHS = 4
+# A push of at most so many objects is judged by listing them.
+_FEW_OBJECTS = 2000
 _MISSING = "missing necessary objects"
 _SHALLOW = "shallow update not allowed"
 _LOST = "the database went away; push again"
@@ -123,6 +125,7 @@ class _PushInProgress:
         self.key = new_ulid()
         self.rejected: dict[str, str] = {}
         self._forced_names: set[str] = set()
+        self._object_count = 0
 
     @property
     def accepted(self) -> list[RefCommand]:
@@ -162,6 +165,7 @@ class _PushInProgress:
                         raise
                     self._reject_all(_SHALLOW)
                     return self.outcome()
+                self._object_count = pack.object_count if pack else 0
                 updates = await self._judge_objects(
                     work, trusted=bool(pack and pack.self_contained)
                 )
@@ -201,12 +205,22 @@ class _PushInProgress:
         if not tips:
             return [RefUpdate(each.name, each.old, None) for each in commands]
         known = exclusions(work.repository, {each.name: each.old for each in commands})
-        described, broken, forced = await asyncio.gather(
-            work.quarantine.describe(tips),
-            self._unconnected(work, tips, [] if trusted else known, trusted=trusted),
-            self._forced(work, commands),
-        )
-        self._forced_names = forced
+        new = None if trusted else await self._new_commits(work, tips, known)
+        if new is not None:
+            described = {tip: ObjectDescription("commit", None, "commit") for tip in tips}
+            broken: set[str] = set()
+            unclear = [
+                each
+                for each in commands
+                if each.old and each.new and not new.leads_back(each.new, each.old)
+            ]
+            self._forced_names = await self._forced(work, unclear)
+        else:
+            described, broken, self._forced_names = await asyncio.gather(
+                work.quarantine.describe(tips),
+                self._unconnected(work, tips, [] if trusted else known, trusted=trusted),
+                self._forced(work, commands),
+            )
         for command in commands:
             if fault := self._fault(command, described, broken):
                 self.rejected[command.name] = fault
@@ -236,6 +250,21 @@ class _PushInProgress:
         ):
             return "the branch would lose commits, which this server forbids"
         return None
+
+    async def _new_commits(
+        self, work: GitTransaction, tips: Sequence[str], known: Sequence[str]
+    ) -> NewCommits | None:
+        """The usual small push, judged with one git child: all tips are new, complete commits.
+
+        None for every other push, which has to be looked at in all respects.
+        """
+        if not 0 < self._object_count <= _FEW_OBJECTS:
+            return None
+        try:
+            new = await work.quarantine.new_commits(tips, known)
+        except MissingObjects:
+            return None
+        return new if all(tip in new.parents for tip in tips) else None
 
     async def _unconnected(
         self, work: GitTransaction, tips: Sequence[str], known: Sequence[str], *, trusted: bool

@@ -20,7 +20,7 @@ from tests.support.web_servers import WebServers
 PUSH_POINTS = {
     "gitstore.quarantine:Quarantine.receive_pack:before:1": "old",
     "gitstore.quarantine:Quarantine.receive_pack:after:1": "old",
-    "gitstore.quarantine:Quarantine.check_connected:after:1": "old",
+    "gitstore.quarantine:Quarantine._rev_list:after:1": "old",
     "gitstore.transactions:GitTransaction.upload:before:1": "old",
     "storage_adapters.local:LocalObjectStore.put:before:1": "old",
     "storage_adapters.local:LocalObjectStore.put:after:1": "old",

@@ -216,7 +216,7 @@ async def test_objects_dropped_between_check_and_commit_make_the_push_check_agai
     client: Client, world: World, history: GitRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     oid = history.commit("next")
-    upload, check = GitTransaction.upload, Quarantine.check_connected
+    upload, check = GitTransaction.upload, Quarantine._rev_list
     epochs: list[int] = []
 
     async def then_pruned(self: GitTransaction, *args: object, **options: object) -> object:
@@ -231,12 +231,12 @@ async def test_objects_dropped_between_check_and_commit_make_the_push_check_agai
             )
         return stored
 
-    async def counted(self: Quarantine, *args: object, **options: object) -> None:
+    async def counted(self: Quarantine, *args: object, **options: object) -> object:
         epochs.append(self.repository.prune_epoch)
-        await check(self, *args, **options)  # type: ignore[arg-type]
+        return await check(self, *args, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(GitTransaction, "upload", then_pruned)
-    monkeypatch.setattr(Quarantine, "check_connected", counted)
+    monkeypatch.setattr(Quarantine, "_rev_list", counted)
     await client.git("push", "--quiet", client.url("ann/demo", "ann"), "main", cwd=history.path)
 
     assert epochs == [0, 1]
@@ -249,13 +249,13 @@ async def test_a_silent_check_keeps_the_connection_alive(
 ) -> None:
     """Empty data packets, which git takes and proxies count as life."""
     monkeypatch.setattr(receive, "KEEP_ALIVE_SECONDS", 0.02)
-    check = Quarantine.check_connected
+    check = Quarantine._rev_list
 
-    async def slow(self: Quarantine, *args: object, **options: object) -> None:
+    async def slow(self: Quarantine, *args: object, **options: object) -> object:
         await asyncio.sleep(0.3)
-        await check(self, *args, **options)  # type: ignore[arg-type]
+        return await check(self, *args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Quarantine, "check_connected", slow)
+    monkeypatch.setattr(Quarantine, "_rev_list", slow)
     old, oid = history.oid("main"), history.commit("next")
     body = commands(f"{old} {oid} refs/heads/main") + history.pack(oid, f"^{old}")
     answer = await client.post("ann/demo", "git-receive-pack", body, login="ann")

@@ -15,7 +15,7 @@ def outcome(folder: Path, *arguments: str, stdin: str | None = None) -> tuple[in
 
 @pytest.fixture
 def migrated(tmp_path: Path) -> Path:
-    assert outcome(tmp_path, "migrate") == (0, "applied 0001\n", "")
+    assert outcome(tmp_path, "migrate") == (0, "applied 0001\napplied 0002\n", "")
     return tmp_path
 
 
@@ -39,7 +39,7 @@ def test_migrate_twice(migrated: Path) -> None:
 def test_commands_want_a_migrated_database(tmp_path: Path, arguments: list[str]) -> None:
     code, out, error = outcome(tmp_path, *arguments)
     assert (code, out) == (78, "")
-    assert error == "och: the database lacks 1 migration; run: och migrate\n"
+    assert error == "och: the database lacks 2 migrations; run: och migrate\n"
 
 
 @pytest.mark.parametrize("part", ["web", "sshd", "worker", "beat"])
@@ -56,7 +56,7 @@ def test_parts_alone_want_a_redis(migrated: Path, part: str) -> None:
 def test_parts_alone_want_a_migrated_database(tmp_path: Path, part: str, redis_url: str) -> None:
     done = run_och(tmp_path, part, more={"OCH_REDIS_URL": redis_url})
     assert (done.returncode, done.stdout) == (78, "")
-    assert done.stderr == "och: the database lacks 1 migration; run: och migrate\n"
+    assert done.stderr == "och: the database lacks 2 migrations; run: och migrate\n"
 
 
 def test_accounts_credentials_and_repositories(migrated: Path) -> None:

@@ -43,8 +43,8 @@ def wait_until_gone(pids: list[int]) -> None:
 
 
 def wait_for_parts(hub: Hub) -> list[int]:
-    """The processes once all five children are there; the last two start after the doors."""
-    while len(pids := hub.processes()) < 6:
+    """The processes once all four children are there; the last one starts after the doors."""
+    while len(pids := hub.processes()) < 5:
         assert hub.process.poll() is None, hub.log()
         time.sleep(0.02)
     return pids
@@ -81,12 +81,8 @@ def test_each_part_is_a_process_and_redis_listens_on_no_port(tmp_path: Path) -> 
     with running_hub(tmp_path) as hub:
         lines = sorted(command_line(pid) for pid in wait_for_parts(hub))
         parts = [line.split()[-1] for line in lines if " -m opencodehub " in line]
-        assert sorted(set(parts) & {"web", "sshd", "worker", "beat"}) == [
-            "beat",
-            "sshd",
-            "web",
-            "worker",
-        ]
+        # The worker's last argument says that it is the scheduler, too.
+        assert sorted(set(parts) & {"web", "sshd", "worker", "--beat"}) == ["--beat", "sshd", "web"]
         assert [line for line in lines if "redis-server unixsocket:" in line] != []
         folder = hub.data / "run"
         assert folder.stat().st_mode & 0o777 == 0o700
@@ -151,7 +147,7 @@ def test_parts_that_die_are_started_again(tmp_path: Path) -> None:
             except OSError:
                 assert time.monotonic() < deadline, hub.log()
                 time.sleep(0.05)
-        for name in ("web", "sshd", "worker", "beat", "redis"):
+        for name in ("web", "sshd", "worker", "redis"):
             assert f"och: {name} ended (signal SIGKILL); starting it again\n" in hub.log()
 
 
