@@ -169,7 +169,11 @@ class Compactor:
             locked = await session.execute(
                 update(Repository)
                 .where(Repository.id == repository_id)
-                .values(prune_epoch=Repository.prune_epoch + 1)
+                .values(
+                    prune_epoch=Repository.prune_epoch + 1,
+                    # Local copies learn of the epoch with the next generation.
+                    generation=Repository.generation + 1,
+                )
                 .execution_options(synchronize_session=False)
             )
             if locked.rowcount != 1:  # type: ignore[attr-defined]

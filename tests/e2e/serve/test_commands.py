@@ -173,7 +173,7 @@ def test_doctor_tells_faults_with_their_cures(tmp_path: Path) -> None:
         "       cure: correct or unset these environment variables",
     ]
     assert lines[3:5] == [
-        "FAULT  migrations: the database lacks 1 migration",
+        "FAULT  migrations: the database lacks 2 migrations",
         "       cure: run: och migrate",
     ]
     assert lines[5].startswith("FAULT  redis: does not answer: ")

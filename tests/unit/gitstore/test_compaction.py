@@ -312,6 +312,7 @@ async def test_pushes_go_on_during_a_prune(
     async def happening() -> None:
         # Begun in the new epoch: its check excludes what refs/heads/side reaches.
         async with git_store.begin(repository_id) as work:
+            assert work.repository.prune_epoch == 1
             received = await work.quarantine.receive_pack(
                 Bytes(source.pack("main", f"^{side}")), progress=None, input_ended=lambda: None
             )
