@@ -148,9 +148,11 @@ def _add_repository_upkeep(commands: Any) -> None:
         "--prune", action="store_true", help="and drop all objects that no ref reaches, for good"
     )
     fsck = _add(actions, "fsck", _repository("fsck"), "check a fresh copy out of the object store")
+    fork = _add(actions, "fork", _repository("fork"), "copy it into an account, as a fork")
     stats = _add(actions, "stats", _repository("stats"), "print what the repository consists of")
-    for command in (compact, fsck, stats):
+    for command in (compact, fsck, fork, stats):
         command.add_argument("path", metavar="OWNER/NAME")
+    fork.add_argument("fork", metavar="NEWOWNER/NEWNAME")
 
 
 def _settings(options: argparse.Namespace) -> "Settings":
