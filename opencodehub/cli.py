@@ -104,7 +104,12 @@ def _add_upkeep(commands: Any) -> None:
     migrate.add_argument("--quiet", action="store_true", help="print nothing")
     _add(commands, "seed", _seed, "fill an empty hub with users, repositories and history")
     _add(commands, "schema", _schema, "print the GraphQL schema")
-    _add(commands, "doctor", _doctor, "look for faults of the installation, and tell their cures")
+    doctor = _add(
+        commands, "doctor", _doctor, "look for faults of the installation, and tell their cures"
+    )
+    doctor.add_argument(
+        "--deep", action="store_true", help="also compare every manifest with the object store"
+    )
     _add(commands, "version", _version, "print the version")
 
 
@@ -145,9 +150,11 @@ def _add_repository_upkeep(commands: Any) -> None:
         "--prune", action="store_true", help="and drop all objects that no ref reaches, for good"
     )
     fsck = _add(actions, "fsck", _repository("fsck"), "check a fresh copy out of the object store")
+    fork = _add(actions, "fork", _repository("fork"), "copy it into an account, as a fork")
     stats = _add(actions, "stats", _repository("stats"), "print what the repository consists of")
-    for command in (compact, fsck, stats):
+    for command in (compact, fsck, fork, stats):
         command.add_argument("path", metavar="OWNER/NAME")
+    fork.add_argument("fork", metavar="NEWOWNER/NEWNAME")
 
 
 def _settings(options: argparse.Namespace) -> "Settings":
@@ -258,9 +265,12 @@ def _schema(options: argparse.Namespace, lifeline: Lifeline | None) -> None:
 
 def _doctor(options: argparse.Namespace, lifeline: Lifeline | None) -> int:
     settings = _command_settings(options)
-    from opencodehub import doctor, event_loop
+    from opencodehub import deep_doctor, doctor, event_loop
 
-    return event_loop.run(doctor.examine(settings, sys.stdout))
+    code = event_loop.run(doctor.examine(settings, sys.stdout))
+    if options.deep:
+        code = max(code, event_loop.run(deep_doctor.examine(settings, sys.stdout)))
+    return code
 
 
 def _version(options: argparse.Namespace, lifeline: Lifeline | None) -> None:

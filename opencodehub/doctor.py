@@ -55,13 +55,14 @@ async def examine(settings: Settings, out: TextIO) -> int:
                 print(f"ok     {name}: {await check(settings)}", file=out, flush=True)
         except Exception as error:
             faults += 1
-            fault = _as_fault(error)
+            fault = as_fault(error)
             print(f"FAULT  {name}: {fault}", file=out)
             print(f"       cure: {fault.cure}", file=out, flush=True)
     return 1 if faults else 0
 
 
-def _as_fault(error: Exception) -> Fault:
+def as_fault(error: Exception) -> Fault:
+    """Say what went wrong in words of ours, with a cure."""
     match error:
         case Fault():
             return error

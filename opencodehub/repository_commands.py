@@ -8,7 +8,7 @@ from gitstore.errors import GitStoreError
 from gitstore.fsck import fsck_repository
 from gitstore.manifest import Manifest, read_manifest
 from opencodehub.failures import CommandError
-from services import repositories
+from services import access, forks, repositories
 from services.context import OpContext
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
@@ -54,6 +54,16 @@ async def fsck(op: OpContext, options: argparse.Namespace) -> None:
     _write(f"{options.path} is whole")
 
 
+async def fork(op: OpContext, options: argparse.Namespace) -> None:
+    """Copy a repository into an account; prints the name of the fork there."""
+    source_id = await _repository_id(op, options.path)
+    owner, name = _parts(options.fork)
+    row = await forks.fork_repository(op, source_id, owner, name)
+    async with op.read() as tx:
+        path = await access.name_with_owner(tx, row)
+    _write(f"{path} is a fork of {options.path}")
+
+
 async def stats(op: OpContext, options: argparse.Namespace) -> None:
     """Print what a repository consists of."""
     repository_id = await _repository_id(op, options.path)
@@ -97,11 +107,16 @@ def _told(report: CompactionReport) -> str:
 
 
 async def _repository_id(op: OpContext, path: str) -> int:
+    owner, name = _parts(path)
+    async with op.read() as tx:
+        return (await repositories.get_repository(tx, owner, name)).id
+
+
+def _parts(path: str) -> tuple[str, str]:
     owner, slash, name = path.partition("/")
     if not slash or not owner or not name or "/" in name:
         raise CommandError(f"{path!r} is not of the form OWNER/NAME")
-    async with op.read() as tx:
-        return (await repositories.get_repository(tx, owner, name)).id
+    return owner, name
 
 
 def _size(count: float) -> str:

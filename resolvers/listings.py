@@ -13,6 +13,7 @@ from models import (
     EmailAddress,
     GitRef,
     Repository,
+    RepositoryFork,
     Session,
     SSHKey,
     Visibility,
@@ -72,6 +73,7 @@ class RepositoriesOfUser(Listing[Repository]):
     viewer_affiliations: frozenset[Affiliation] | None = None
     visibilities: frozenset[Visibility] | None = None
     is_archived: bool | None = None
+    is_fork: bool | None = None
     order_field: RepositoryOrderField = RepositoryOrderField.NAME
     descending: bool = False
 
@@ -89,6 +91,9 @@ class RepositoriesOfUser(Listing[Repository]):
         if self.is_archived is not None:
             archived = Repository.archived_at.is_not(None)
             statement = statement.where(archived if self.is_archived else ~archived)
+        if self.is_fork is not None:
+            fork = exists().where(RepositoryFork.repository_id == Repository.id)
+            statement = statement.where(fork if self.is_fork else ~fork)
         return statement
 
     def parent(self) -> ColumnElement[Any]:

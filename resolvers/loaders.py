@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from sqlalchemy import exists, func, select, tuple_
 from strawberry.dataloader import DataLoader
 
-from models import EmailAddress, GitPack, GitRef, Owner, Repository, SSHKey
+from models import EmailAddress, GitPack, GitRef, Owner, Repository, RepositoryFork, SSHKey
 from resolvers.pagination import Listing, Page, PageArguments, load_counts, load_pages
 from services import access
 from services.access import Action, Role
@@ -50,6 +50,9 @@ class Loaders:
             tuple[Action, int], ForgeError | None
         ] = self._by_key(_refusals)
         self.disk_bytes_by_repository_id: DataLoader[int, int | None] = self._by_key(_disk_bytes)
+        self.parent_id_by_repository_id: DataLoader[int, int | None] = self._by_key(_parent_ids)
+        # Of forks that the actor may read.
+        self.fork_count_by_repository_id: DataLoader[int, int | None] = self._by_key(_fork_counts)
         self.has_refs_by_repository_id: DataLoader[int, bool | None] = self._by_key(_has_refs)
         self.ref_by_repository_and_name: DataLoader[tuple[int, str], GitRef | None] = self._by_key(
             _refs
@@ -156,6 +159,23 @@ async def _disk_bytes(tx: ReadTransaction, ids: Sequence[int]) -> dict[int, int]
         .group_by(GitPack.repository_id)
     )
     return {repository_id: int(total) for repository_id, total in rows}
+
+
+async def _parent_ids(tx: ReadTransaction, ids: Sequence[int]) -> dict[int, int]:
+    rows = await tx.session.scalars(
+        select(RepositoryFork).where(RepositoryFork.repository_id.in_(ids))
+    )
+    return {row.repository_id: row.parent_id for row in rows}
+
+
+async def _fork_counts(tx: ReadTransaction, ids: Sequence[int]) -> dict[int, int]:
+    readable = access.readable_repositories(tx.actor).with_only_columns(Repository.id)
+    rows = await tx.session.execute(
+        select(RepositoryFork.parent_id, func.count())
+        .where(RepositoryFork.parent_id.in_(ids), RepositoryFork.repository_id.in_(readable))
+        .group_by(RepositoryFork.parent_id)
+    )
+    return {parent_id: count for parent_id, count in rows}  # noqa: C416
 
 
 async def _has_refs(tx: ReadTransaction, ids: Sequence[int]) -> dict[int, bool]:

@@ -70,8 +70,19 @@ def is_archived(root: Parent[Repository]) -> bool:
     return root.archived_at is not None
 
 
-def is_fork(root: Parent[Repository]) -> bool:
-    return False  # Nothing here makes forks yet, so none is one.
+async def is_fork(root: Parent[Repository], info: Info) -> bool:
+    return await info.context.loaders.parent_id_by_repository_id.load(root.id) is not None
+
+
+async def parent(root: Parent[Repository], info: Info) -> Repository | None:
+    parent_id = await info.context.loaders.parent_id_by_repository_id.load(root.id)
+    if parent_id is None:
+        return None
+    return await info.context.loaders.repository_by_id.load(parent_id)
+
+
+async def fork_count(root: Parent[Repository], info: Info) -> int:
+    return await info.context.loaders.fork_count_by_repository_id.load(root.id) or 0
 
 
 async def is_empty(root: Parent[Repository], info: Info) -> bool:

@@ -276,7 +276,7 @@ def require_scope(actor: Actor, scope: str) -> None:
 
 def repository_not_found(owner: str, name: str) -> NotFound:
     """The one wording of "no such repository", for whoever must say so of a row it did find."""
-    return NotFound(_not_found_text((owner, name)))
+    return NotFound(not_found_text((owner, name)))
 
 
 def _resolve(id_or_path: int | tuple[str, str]) -> int | ColumnElement[int]:
@@ -367,7 +367,7 @@ def _judge(
     """The row, or the reason why the actor may not do this to it."""
     role = None if candidate is None else _role(actor, candidate)
     if candidate is None or role is None:
-        raise NotFound(_not_found_text(id_or_path))
+        raise NotFound(not_found_text(id_or_path))
     if scope := _missing_scope(actor, candidate, action):
         raise _insufficient(scope)
     if role < POLICY[action]:
@@ -402,7 +402,8 @@ def _insufficient(scope: str) -> InsufficientScopes:
     )
 
 
-def _not_found_text(id_or_path: int | tuple[str, str]) -> str:
+def not_found_text(id_or_path: int | tuple[str, str]) -> str:
+    """What is said of a repository that does not exist for the actor, however it was named."""
     if isinstance(id_or_path, int):
         return f"Could not resolve to a Repository with the id '{id_or_path}'."
     return (

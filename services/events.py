@@ -35,6 +35,12 @@ class RepositoryCreated(DomainEvent):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class RepositoryForked(DomainEvent):
+    repository_id: int
+    parent_id: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class RepositoryUpdated(DomainEvent):
     """``changes`` names the attributes that changed."""
 

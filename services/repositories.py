@@ -75,7 +75,7 @@ async def create_repository(
         )
         async with conflict_if_taken(tx, NAME_TAKEN, fields=("name",)):
             tx.session.add(repository)
-        await _end_redirect(tx, owner.id, key)
+        await end_redirect(tx, owner.id, key)
         tx.emit(RepositoryCreated(repository.id, owner.id))
     return repository
 
@@ -130,7 +130,7 @@ async def transfer_repository(
             raise Invalid("the repository belongs to this account already", fields=("newOwner",))
         async with conflict_if_taken(tx, NAME_TAKEN, fields=("newOwner",)):
             repository.owner_id = owner.id
-        await _end_redirect(tx, owner.id, repository.name_key)
+        await end_redirect(tx, owner.id, repository.name_key)
         await _redirect(tx, old_owner_id, repository.name_key, repository.id)
         await _swap_owner_with_collaborator(tx, repository.id, old_owner_id, owner.id)
         tx.emit(RepositoryTransferred(repository.id, old_owner_id, owner.id))
@@ -184,7 +184,7 @@ async def _rename(tx: Transaction, repository: Repository, name: str) -> list[st
     async with conflict_if_taken(tx, NAME_TAKEN, fields=("name",)):
         repository.name, repository.name_key = name, key
     if key != old_key:
-        await _end_redirect(tx, repository.owner_id, key)
+        await end_redirect(tx, repository.owner_id, key)
         await _redirect(tx, repository.owner_id, old_key, repository.id)
     return ["name"]
 
@@ -237,7 +237,7 @@ async def _set_archived(tx: Transaction, repository: Repository, *, archived: bo
     return ["archived"]
 
 
-async def _end_redirect(tx: Transaction, owner_id: int, name_key: str) -> None:
+async def end_redirect(tx: Transaction, owner_id: int, name_key: str) -> None:
     """A name that a repository has leads nowhere else.
 
     Called once the name is taken: whoever gave it up meanwhile has committed the redirect.
@@ -250,7 +250,7 @@ async def _end_redirect(tx: Transaction, owner_id: int, name_key: str) -> None:
 
 
 async def _redirect(tx: Transaction, owner_id: int, name_key: str, repository_id: int) -> None:
-    await _end_redirect(tx, owner_id, name_key)
+    await end_redirect(tx, owner_id, name_key)
     tx.session.add(
         RepositoryRedirect(owner_id=owner_id, name_key=name_key, repository_id=repository_id)
     )

@@ -6,6 +6,7 @@ from storage_adapters.errors import InvalidKey
 
 MAX_KEY_LENGTH = 255
 SSH_HOST_KEYS = "ssh/host_keys"
+PACKS = "packs"
 DERIVED = "derived"
 _KEY = re.compile(r"[a-z0-9][a-zA-Z0-9._-]*(/[a-zA-Z0-9][a-zA-Z0-9._-]*)*")
 
@@ -31,12 +32,12 @@ def check_prefix(prefix: str) -> str:
 
 def pack_stem(repository_id: int, upload_id: str, pack_name: str) -> str:
     """The stem of a pack's objects; ``upload_id`` (a ULID) makes it unique per upload."""
-    return check_key(f"packs/{repository_id}/{upload_id}/pack-{pack_name}")
+    return check_key(f"{PACKS}/{repository_id}/{upload_id}/pack-{pack_name}")
 
 
 def fork_pack_stem(upload_id: str, pack_name: str) -> str:
     """As ``pack_stem``, for the first pack of a repository that has no id yet."""
-    return check_key(f"packs/forks/{upload_id}/pack-{pack_name}")
+    return check_key(f"{PACKS}/forks/{upload_id}/pack-{pack_name}")
 
 
 def derived_stem(repository_id: int, upload_id: str, kind: str) -> str:

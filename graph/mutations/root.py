@@ -87,6 +87,14 @@ class Mutation:
         description="Take an SSH key away from the viewer's account, or from any as an "
         "administrator of the server. Takes the scope `admin:public_key`.",
     )
+    fork_repository: repositories.ForkRepositoryPayload | None = mutation(
+        repositories.fork_repository,
+        description="Copy what the branches and tags of a repository reach into a new repository "
+        "in the viewer's account, or in any as an administrator of the server; it is as visible as "
+        "the source. An account has one fork of a repository: asked again, it is returned. Takes "
+        "the READ permission on the source, and the scope `public_repo`, or `repo` for one that is "
+        "not public.",
+    )
     mark_email_address_verified: email_addresses.MarkEmailAddressVerifiedPayload | None = mutation(
         email_addresses.mark_email_address_verified,
         description="Vouch for an e-mail address. For administrators of the server.",

@@ -110,13 +110,12 @@ def repositories(
     owned = _affiliations(owner_affiliations) or frozenset(
         (Affiliation.OWNER, Affiliation.COLLABORATOR)
     )
-    if given(is_fork) is True:  # No repository here is a fork.
-        owned = frozenset((Affiliation.ORGANIZATION_MEMBER,))
     listing = RepositoriesOfUser(
         owner_affiliations=owned,
         viewer_affiliations=_affiliations(affiliations),
         visibilities=_visibilities(given(privacy), given(visibility)),
         is_archived=given(is_archived),
+        is_fork=given(is_fork),
         order_field=order.field if order else RepositoryOrderField.NAME,
         descending=order is not None and order.direction is OrderDirection.DESC,
     )

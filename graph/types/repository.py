@@ -138,6 +138,10 @@ class Repository(Node, UniformResourceLocatable):
         repositories.disk_usage,
         description="The number of kilobytes this repository occupies in storage.",
     )
+    fork_count: int = field(
+        repositories.fork_count,
+        description="Returns how many forks there are of this repository that the viewer can see.",
+    )
     is_archived: bool = field(
         repositories.is_archived,
         description="Indicates if the repository is unmaintained: it can only be read.",
@@ -158,6 +162,11 @@ class Repository(Node, UniformResourceLocatable):
     )
     owner: RepositoryOwner = field(
         repositories.owner, description="The User owner of the repository."
+    )
+    parent: Annotated["Repository", strawberry.lazy("graph.types.repository")] | None = field(
+        repositories.parent,
+        description="The repository parent, if this is a fork; null also for one that the viewer "
+        "cannot see.",
     )
     pushed_at: dt.datetime | None = field(
         description="Identifies the date and time when the repository was last pushed to."

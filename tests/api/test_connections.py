@@ -10,7 +10,7 @@ from sqlalchemy import event, update
 
 from models import EmailAddress, GitRef, Repository, User, Visibility
 from models.database import Database
-from services import deploy_keys
+from services import deploy_keys, forks
 from services.access import Role
 from services.runtime import Runtime
 from tests.support.factories import (
@@ -203,18 +203,21 @@ async def test_a_cursor_of_another_order_is_refused(ask: GraphQLClient, runtime:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ("", ["demo-internal", "demo-private", "demo-public", "shared"]),
-        ("ownerAffiliations: OWNER,", ["demo-internal", "demo-private", "demo-public"]),
+        ("", ["demo-internal", "demo-private", "demo-public", "shared", "shared-fork"]),
+        (
+            "ownerAffiliations: OWNER,",
+            ["demo-internal", "demo-private", "demo-public", "shared-fork"],
+        ),
         ("ownerAffiliations: [COLLABORATOR],", ["shared"]),
         ("ownerAffiliations: [ORGANIZATION_MEMBER],", []),
-        ("affiliations: [OWNER],", ["demo-internal", "demo-private", "demo-public"]),
+        ("affiliations: [OWNER],", ["demo-internal", "demo-private", "demo-public", "shared-fork"]),
         ("affiliations: [COLLABORATOR],", ["shared"]),
         ("affiliations: [],", []),
         ("privacy: PRIVATE,", ["demo-internal", "demo-private"]),
-        ("privacy: PUBLIC,", ["demo-public", "shared"]),
+        ("privacy: PUBLIC,", ["demo-public", "shared", "shared-fork"]),
         ("visibility: INTERNAL,", ["demo-internal"]),
         ("isArchived: true,", []),
-        ("isFork: true,", []),
+        ("isFork: true,", ["shared-fork"]),
         ("isFork: false, isArchived: false, visibility: PRIVATE,", ["demo-private"]),
     ],
 )
@@ -226,6 +229,7 @@ async def test_filters(
         await make_repository(runtime, ann, f"demo-{visibility.value}", visibility=visibility)
     shared = await make_repository(runtime, None, "shared")
     await make_collaborator(runtime, shared, ann, Role.READ)
+    await forks.fork_repository(operator(runtime), shared.id, "ann", "shared-fork")
     token = (await make_token(runtime, ann, "repo")).token
     query = (
         f"{{ viewer {{ repositories({arguments} first: 10) {{ totalCount nodes {{ name }} }} }} }}"
@@ -323,6 +327,7 @@ async def populate(runtime: Runtime, user: User, count: int) -> None:
         await deploy_keys.add_deploy_key(
             operator(runtime), repository.id, "ci", make_key_pair().public
         )
+        await forks.fork_repository(operator(runtime), repository.id, guest.login)
         async with runtime.database.write() as session:
             for name in ("main", "next"):
                 session.add(
@@ -337,6 +342,7 @@ async def populate(runtime: Runtime, user: User, count: int) -> None:
 
 NESTED = {
     "scalars": "id name nameWithOwner url sshUrl isEmpty diskUsage isPrivate owner { login url }",
+    "forks": "isFork forkCount parent { name forkCount }",
     "rights": "viewerPermission viewerCanAdminister",
     "defaultBranchRef": "defaultBranchRef { id name prefix repository { name } }",
     "refs": 'refs(refPrefix: "refs/heads/", first: 2) { totalCount nodes { name } }',

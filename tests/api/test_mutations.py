@@ -179,6 +179,13 @@ CASES = [
         stranger=None,
     ),
     Case(
+        "forkRepository",
+        on_repository(name="copy"),
+        ("RepositoryCreated", "RepositoryForked"),
+        ("repo",),
+        "repository { name isFork parent { name } }",
+    ),
+    Case(
         "updateRepository",
         on_repository(name="renamed", description="A demo", visibility="PUBLIC"),
         ("RepositoryUpdated",),
