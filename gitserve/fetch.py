@@ -12,6 +12,7 @@ from gitserve import clone_cache, protocol_v2
 from gitserve.answers import BytesReader, answer, relay
 from gitserve.clone_cache import NotCached
 from gitserve.ls_refs import answer_ls_refs
+from gitserve.observing import FetchRecord, observed_fetch
 from gitserve.pktline import PacketReader, ProtocolError, Special
 from gitserve.protocol_v2 import MAX_REQUEST_BYTES, Request
 from gitserve.streams import ByteReader, ByteWriter
@@ -19,22 +20,26 @@ from gitstore.process import PIPE_READ_BYTES
 from gitstore.queues import Size
 from services.context import OpContext
 from services.git_access import GitRepository, GitService, open_repository
+from services.pushes import Door
 
 _UPLOAD_PACK = ("upload-pack", "--strict")
 
 
 async def advertise_upload_pack(
-    op: OpContext, repository: GitRepository, writer: ByteWriter, *, version: int
+    op: OpContext, repository: GitRepository, writer: ByteWriter, *, version: int, door: Door
 ) -> bool:
     """What ``info/refs`` answers, without the service header: capabilities, before version 2 refs.
 
     Raises ForgeError and the errors of ``gitstore`` before anything was written, AnswerCut after.
     """
-    if version == 2:
-        await writer.write(protocol_v2.advertise(repository.object_format))
-        return True
-    args = (*_UPLOAD_PACK, "--stateless-rpc", "--http-backend-info-refs")
-    return await _run(op, repository, args, BytesReader(b""), writer, version=version)
+    async with observed_fetch(op, door, writer, "refs") as record:
+        if version == 2:
+            await record.out.write(protocol_v2.advertise(repository.object_format))
+        else:
+            args = (*_UPLOAD_PACK, "--stateless-rpc", "--http-backend-info-refs")
+            nothing = BytesReader(b"")
+            record.good = await _run(op, repository, args, nothing, record.out, version=version)
+        return record.good
 
 
 async def serve_upload_pack(
@@ -45,27 +50,29 @@ async def serve_upload_pack(
     *,
     version: int,
     stateless: bool,
+    door: Door,
 ) -> bool:
     """Serve fetches. ``stateless``: one request, read to the end of the input, no advertisement.
 
     Otherwise advertise, then serve until the client is done. Errors are told to the client as ERR
     packets. Returns False if there was one (over SSH: exit status 1). Raises AnswerCut, ClientGone.
     """
-    if stateless:
-        return await answer(
-            op, writer, lambda out: _serve_request(op, repository, reader, out, version)
-        )
-    if version == 2:
-        return await _serve_session(op, repository, reader, writer)
-    return await answer(
-        op,
-        writer,
-        lambda out: _run(op, repository, _UPLOAD_PACK, reader, out, version=version),
-    )
+    if not stateless and version == 2:
+        return await _serve_session(op, repository, reader, writer, door)
+
+    async def serve(out: ByteWriter) -> bool:
+        if stateless and version == 2:
+            return await _serve_request(op, repository, reader, out, door)
+        async with observed_fetch(op, door, out, "pack") as record:
+            serve_old = _serve_old_request if stateless else _serve_old_session
+            record.good = await serve_old(op, repository, reader, record.out, version)
+            return record.good
+
+    return await answer(op, writer, serve)
 
 
 async def _serve_session(
-    op: OpContext, repository: GitRepository, reader: ByteReader, writer: ByteWriter
+    op: OpContext, repository: GitRepository, reader: ByteReader, writer: ByteWriter, door: Door
 ) -> bool:
     """Version 2 over a connection that stays: requests until a lone flush or the end."""
     await writer.write(protocol_v2.advertise(repository.object_format))
@@ -80,7 +87,7 @@ async def _serve_session(
             return True
         # The right to read may have ended since the connection began.
         current = await open_repository(op, repository.name_with_owner, GitService.FETCH)
-        return await _serve_v2(op, current, request, out)
+        return await _serve_v2(op, current, request, out, door)
 
     while not finished:
         if not await answer(op, writer, serve_next):
@@ -88,17 +95,27 @@ async def _serve_session(
     return True
 
 
-async def _serve_request(
+async def _serve_old_session(
     op: OpContext, repository: GitRepository, reader: ByteReader, writer: ByteWriter, version: int
 ) -> bool:
-    if version != 2:
-        body = await _read_all(reader)
-        if not body:
-            raise ProtocolError("the request is empty")
-        if body == Special.FLUSH.value:
-            return True
-        args = (*_UPLOAD_PACK, "--stateless-rpc")
-        return await _run(op, repository, args, BytesReader(body), writer, version=version)
+    return await _run(op, repository, _UPLOAD_PACK, reader, writer, version=version)
+
+
+async def _serve_old_request(
+    op: OpContext, repository: GitRepository, reader: ByteReader, writer: ByteWriter, version: int
+) -> bool:
+    body = await _read_all(reader)
+    if not body:
+        raise ProtocolError("the request is empty")
+    if body == Special.FLUSH.value:
+        return True
+    args = (*_UPLOAD_PACK, "--stateless-rpc")
+    return await _run(op, repository, args, BytesReader(body), writer, version=version)
+
+
+async def _serve_request(
+    op: OpContext, repository: GitRepository, reader: ByteReader, writer: ByteWriter, door: Door
+) -> bool:
     packets = PacketReader(reader)
     if await packets.at_end():
         raise ProtocolError("the request is empty")
@@ -106,22 +123,25 @@ async def _serve_request(
     # Only a body read to its end lets the transport notice that the client goes away.
     if await _read_all(packets):
         raise ProtocolError("more than one request at once")
-    return request is None or await _serve_v2(op, repository, request, writer)
+    return request is None or await _serve_v2(op, repository, request, writer, door)
 
 
 async def _serve_v2(
-    op: OpContext, repository: GitRepository, request: Request, writer: ByteWriter
+    op: OpContext, repository: GitRepository, request: Request, writer: ByteWriter, door: Door
 ) -> bool:
-    if request.command == "ls-refs":
-        await answer_ls_refs(op, repository, request.arguments, writer)
-        return True
-    if clone_cache.is_clone(request):
-        return await _serve_clone(op, repository, request, writer)
-    return await _serve_fetch(op, repository, request, writer, size=Size.SMALL)
+    kind = "refs" if request.command == "ls-refs" else "pack"
+    async with observed_fetch(op, door, writer, kind) as record:
+        if request.command == "ls-refs":
+            await answer_ls_refs(op, repository, request.arguments, record.out)
+        elif clone_cache.is_clone(request):
+            record.good = await _serve_clone(op, repository, request, record)
+        else:
+            record.good = await _serve_fetch(op, repository, request, record.out, size=Size.SMALL)
+        return record.good
 
 
 async def _serve_clone(
-    op: OpContext, repository: GitRepository, request: Request, writer: ByteWriter
+    op: OpContext, repository: GitRepository, request: Request, record: FetchRecord
 ) -> bool:
     """From a file that all who ask the same share, where that can be."""
     git = op.runtime.git
@@ -134,11 +154,12 @@ async def _serve_clone(
             return await _serve_fetch(op, repository, request, out, size=Size.LARGE)
 
         try:
-            good, _ = await clone_cache.serve_cached(git.answers, key, fill, writer)
+            good, source = await clone_cache.serve_cached(git.answers, key, fill, record.out)
+            record.answer = source.value
             return good
         except NotCached as error:
             op.log.warning("a clone is served without the cache", reason=str(error))
-    return await _serve_fetch(op, repository, request, writer, size=Size.LARGE)
+    return await _serve_fetch(op, repository, request, record.out, size=Size.LARGE)
 
 
 async def _serve_fetch(

@@ -6,9 +6,11 @@ No hook script and no ``git receive-pack`` exist: ``services.pushes`` judges eac
 import asyncio
 import contextlib
 import re
+import time
 from collections.abc import AsyncIterator, Sequence
 
 from gitserve.errors import judge
+from gitserve.observing import CountingReader
 from gitserve.pktline import Band, PacketReader, ProtocolError, Special, encode, encode_band
 from gitserve.streams import ByteReader, ByteWriter, ClientGone
 from gitstore.manifest import RefRow
@@ -60,7 +62,8 @@ async def serve_receive_pack(
     its input was complete. A push whose input is complete is finished even when the client leaves
     or this task is cancelled; then the cancellation takes effect afterwards.
     """
-    packets = PacketReader(reader)
+    counted, began = CountingReader(reader), time.monotonic()
+    packets = PacketReader(counted)
     try:
         limit = op.runtime.git.settings.push_max_refs
         request, capabilities = await _read_request(packets, repository, max_refs=limit)
@@ -80,6 +83,9 @@ async def serve_receive_pack(
         with contextlib.suppress(asyncio.CancelledError, ClientGone):
             await work
         raise
+    finally:
+        seconds = time.monotonic() - began
+        op.runtime.observer.push_ended(door.value, session.outcome, counted.size, seconds)
 
 
 async def refuse_push(reader: ByteReader, writer: ByteWriter, text: str) -> None:
@@ -118,14 +124,19 @@ class _Session:
         self.quiet = "quiet" in capabilities
         self.reports = bool(capabilities & {"report-status", "report-status-v2"})
         self.input_complete = False
+        # In the words of HubObserver.push_ended; nobody is left to be told unless it is changed.
+        self.outcome = "gone"
         self._writing = asyncio.Lock()
 
     async def run(self, request: PushRequest, door: Door) -> None:
         async with self._keep_alive():
             outcome = await self._carry_out(request, door)
             if any(outcome.verdicts.values()):
+                self.outcome = "failed" if self.outcome == "failed" else "refused"
                 # So that an operator who is told of a refusal finds it in the log.
                 await self._say(f"refused in request {self.op.request_id}")
+            else:
+                self.outcome = "ok"
         await self._send(self._report(request, outcome))
 
     async def _carry_out(self, request: PushRequest, door: Door) -> PushOutcome:
@@ -145,6 +156,7 @@ class _Session:
         except ClientGone:
             raise
         except Exception as error:
+            self.outcome = "failed"
             return _refusal(request, judge(self.op, error).message)
 
     def _mark_complete(self) -> None:

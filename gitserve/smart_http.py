@@ -248,10 +248,12 @@ class _Exchange:
             refs = await advertise_receive(self.op, repository)
             await response.write(_service_header(service) + refs)
         elif self.version == 2:
-            await advertise_upload_pack(self.op, repository, response, version=2)
+            await advertise_upload_pack(self.op, repository, response, version=2, door=Door.HTTP)
         else:
             headed = _Headed(response, _service_header(service))
-            await advertise_upload_pack(self.op, repository, headed, version=self.version)
+            await advertise_upload_pack(
+                self.op, repository, headed, version=self.version, door=Door.HTTP
+            )
         await response.finish()
 
     def _refuse_when_draining(self) -> None:
@@ -283,7 +285,13 @@ class _Exchange:
     ) -> None:
         work = asyncio.create_task(
             serve_upload_pack(
-                self.op, repository, body, response, version=self.version, stateless=True
+                self.op,
+                repository,
+                body,
+                response,
+                version=self.version,
+                stateless=True,
+                door=Door.HTTP,
             )
         )
         others = [

@@ -70,7 +70,7 @@ async def run(
     match service:
         case GitService.FETCH:
             return await serve_upload_pack(
-                op, repository, reader, writer, version=version, stateless=False
+                op, repository, reader, writer, version=version, stateless=False, door=Door.SSH
             )
         case GitService.ARCHIVE:
             return await serve_upload_archive(op, repository, reader, writer)
