@@ -17,6 +17,7 @@ from opencodehub.asgi import (
     send_page,
 )
 from opencodehub.body_limits import BodyLimit
+from opencodehub.metrics_page import send_metrics
 from opencodehub.proxies import TrustedProxies
 from opencodehub.request_context import RequestContext
 from opencodehub.settings import Settings
@@ -51,6 +52,7 @@ class WebApplication:
 class _Routes:
     def __init__(self, runtime: Runtime, settings: Settings, git: GitHTTP) -> None:
         self._runtime = runtime
+        self._settings = settings
         self._git = git
         limit = settings.request_body_max_bytes
         self._graphql: ASGIApp = BodyLimit(GraphQLEndpoint(runtime), limit)
@@ -78,6 +80,8 @@ class _Routes:
             await health.send_alive(send)
         elif path == "/readyz":
             await health.send_ready(scope, send, self._runtime)
+        elif path == "/metrics":
+            await send_metrics(scope, send, self._runtime, self._settings)
         elif path == "/robots.txt":
             await send_bytes(send, 200, "text/plain", b"User-agent: *\nAllow: /\n")
         elif match := _REPOSITORY.fullmatch(path):

@@ -43,6 +43,11 @@ class Places:
         return self.root / "serve.lock"
 
     @property
+    def metrics(self) -> Path:
+        """What the processes of this machine count; ``och serve`` begins with an empty one."""
+        return self.root / "metrics"
+
+    @property
     def redis_socket(self) -> Path:
         """The embedded Redis's socket, in a folder of its own that only this user may enter."""
         path = self.root / "run" / "redis.sock"

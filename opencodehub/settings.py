@@ -32,6 +32,7 @@ from storage_adapters.settings import StorageSettings
 
 PREFIX = "OCH_"
 MINIMUM_SECRET_KEY_LENGTH = 32
+MINIMUM_METRICS_TOKEN_LENGTH = 16
 # Names that are not settings but carry the prefix: tests and the supervisor use them.
 _RESERVED_PREFIXES = ("OCH_TEST_", "OCH_INTERNAL_")
 
@@ -90,6 +91,10 @@ class ProcessSettings(BaseModel):
     worker_concurrency: int = Field(
         default=4, ge=1, le=64, description="How many jobs one worker process runs at once."
     )
+    metrics_token: SecretStr = Field(
+        default=SecretStr(""),
+        description="Whoever bears it may read /metrics; at least 16 characters.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe entries that are logged."
     )
@@ -123,6 +128,13 @@ class ProcessSettings(BaseModel):
                 f"{scheme!r} is not supported"
             )
         return url
+
+    @field_validator("metrics_token")
+    @classmethod
+    def _metrics_token_length(cls, token: SecretStr) -> SecretStr:
+        if 0 < len(token.get_secret_value()) < MINIMUM_METRICS_TOKEN_LENGTH:
+            raise ValueError(f"must have at least {MINIMUM_METRICS_TOKEN_LENGTH} characters")
+        return token
 
     @field_validator("redis_url")
     @classmethod

@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import shlex
+import shutil
 import signal
 import socket
 import sys
@@ -78,6 +79,7 @@ class Supervisor:
             loop.add_signal_handler(number, self._stop_requested)
         loop.add_signal_handler(ORPHANED, self._orphaned)
         self._lock = await self._take_lock()
+        shutil.rmtree(self._settings.places.metrics, ignore_errors=True)
         try:
             await self._until_stopped(self._start())
             if not self._stopping.is_set():

@@ -13,9 +13,12 @@ from models.database import Database
 from models.dialect import UnsupportedDatabase
 from models.migrations import runner
 from opencodehub.job_queue import CeleryJobQueue, register_jobs
+from opencodehub.metered_store import MeteredObjectStore
+from opencodehub.metrics import HubMetrics
 from opencodehub.settings import ConfigurationError, Settings
 from services.bus import EventBus, MemoryEventBus, RedisEventBus
 from services.jobs import JobQueue, MemoryJobQueue
+from services.observer import UnobservedHub
 from services.password_hashing import PasswordHasher
 from services.rate_limits import MemoryRateLimiter, RateLimiter, RedisRateLimiter
 from services.runtime import Runtime
@@ -61,7 +64,8 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     bus = RedisEventBus(create_redis(settings))
     rate_limiter = RedisRateLimiter(create_redis(settings))
     try:
-        async with _runtime(settings, bus, jobs, rate_limiter) as runtime:
+        metrics = HubMetrics(settings.places.metrics)
+        async with _runtime(settings, bus, jobs, rate_limiter, metrics) as runtime:
             tending = asyncio.create_task(_tend_cache(runtime))
             try:
                 yield runtime
@@ -112,12 +116,20 @@ def create_redis(settings: Settings) -> redis.Redis:
 
 @contextlib.asynccontextmanager
 async def _runtime(
-    settings: Settings, bus: EventBus, jobs: JobQueue, rate_limiter: RateLimiter
+    settings: Settings,
+    bus: EventBus,
+    jobs: JobQueue,
+    rate_limiter: RateLimiter,
+    metrics: HubMetrics | None = None,
 ) -> AsyncIterator[Runtime]:
     database = open_database(settings)
     object_store = open_object_store(settings)
+    if metrics is not None:
+        metrics.watch(database)
+        object_store = MeteredObjectStore(object_store, metrics)
+    observer = metrics or UnobservedHub()
     passwords = PasswordHasher()
-    git = GitStore(database, object_store, settings)
+    git = GitStore(database, object_store, settings, observer)
     try:
         yield Runtime(
             settings=settings,
@@ -129,6 +141,7 @@ async def _runtime(
             rate_limiter=rate_limiter,
             passwords=passwords,
             signer=TokenSigner(settings.secret_key.get_secret_value(), settings.web_url),
+            observer=observer,
         )
     finally:
         passwords.close()

@@ -258,6 +258,11 @@ def _readable(actor: Actor) -> ColumnElement[bool]:
     return or_(public, and_(listed, theirs, exists().where(is_active)))
 
 
+def is_operator(actor: Actor) -> bool:
+    """Whether the actor may look at the machine itself: a site administrator's session or token."""
+    return actor.is_site_admin and actor.kind in (ActorKind.ACCESS_TOKEN, ActorKind.SESSION)
+
+
 def require_scope(actor: Actor, scope: str) -> None:
     """Whether the credential is good for this act on an account, rather than on a repository.
 
