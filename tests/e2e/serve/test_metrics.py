@@ -98,7 +98,7 @@ def test_operators_alone_see_the_page(watched: Hub) -> None:
     hub.och("create-user", "boss", "--email", "boss@example.com", "--site-admin")
     administrator = hub.create_token("boss", "site_admin")
     without_scope = hub.create_token("boss", "repo")
-    user = hub.create_user("ann", scopes="repo,site_admin")
+    user = hub.create_user("ann")
     assert get(hub, "/metrics", f"Bearer {administrator}")[0] == 200
     unknown = masked(get(hub, "/no-such-page", None))
     for authorization in (
