@@ -17,7 +17,7 @@ from gitstore.errors import (
     UploadIntentGone,
 )
 from gitstore.identifiers import new_ulid
-from gitstore.quarantine import ObjectDescription, PackSource, exclusions
+from gitstore.quarantine import ObjectDescription, PackSource, ReceivedPack, exclusions
 from gitstore.transactions import Applied, GitTransaction, RefUpdate, StoredPack
 from models import GitRef, Push, RefChange, Repository
 from models.base import utc_now
@@ -30,6 +30,7 @@ from services.errors import Conflict, ForgeError, Unavailable
 from services.events import PushReceived
 from services.git_access import GitRepository
 from services.ref_names import BRANCHES, RESERVED, RESERVED_FAULT, ref_name_fault
+from services.submodule_rules import judge_gitmodules
 
 # After a connection lost in COMMIT: how long to look for the push, in seconds between looks.
 _LOOKS_AFTER_LOST_COMMIT = (0.1, 0.2, 0.5, 1, 2, 5, 5, 5, 5)
@@ -162,17 +163,56 @@ class _PushInProgress:
                         raise
                     self._reject_all(_SHALLOW)
                     return self.outcome()
-                updates = await self._judge_objects(
-                    work, trusted=bool(pack and pack.self_contained)
-                )
-                if updates and pack is not None:
-                    stored = await work.upload(pack)
+                updates, stored = await self._judge_and_upload(work, pack)
             else:
                 input_ended()
-                updates = await self._judge_objects(work, trusted=True)
+                updates = await self._judge_objects(work, [], trusted=True)
             if updates:
                 await self._commit_checked(work, updates, stored)
         return self.outcome()
+
+    async def _judge_and_upload(
+        self, work: GitTransaction, pack: ReceivedPack | None
+    ) -> tuple[list[RefUpdate], StoredPack | None]:
+        """Judge the refs and what the pack holds; make it durable if anything may be committed."""
+        trusted = bool(pack and pack.self_contained)
+        known = self._known(work)
+        # Beside the check of connectivity, which takes longer, or where there is none, beside the
+        # upload: a large first push must not wait for it.
+        scan = asyncio.create_task(self._judge_gitmodules(work, pack, known))
+        stored = None
+        try:
+            updates = await self._judge_objects(work, known, trusted=trusted)
+            if updates and pack is not None and trusted:
+                stored = await work.upload(pack)
+            try:
+                await scan
+            except MissingObjects:
+                # Some refs were refused for just that; the others' history is whole.
+                await self._judge_gitmodules(work, pack, known)
+            if updates and pack is not None and stored is None:
+                stored = await work.upload(pack)
+        except BaseException:
+            if stored is not None:
+                await work.discard(stored)
+            raise
+        finally:
+            scan.cancel()
+            await asyncio.gather(scan, return_exceptions=True)
+        return updates, stored
+
+    async def _judge_gitmodules(
+        self, work: GitTransaction, pack: ReceivedPack | None, known: Sequence[str]
+    ) -> None:
+        # Without a pack as well: what a ref is moved to may have come with an earlier one, unseen
+        # because no ref led there.
+        if tips := sorted({each.new for each in self.accepted if each.new}):
+            count = pack.object_count if pack else 0
+            await judge_gitmodules(work.quarantine, tips, known, object_count=count)
+
+    def _known(self, work: GitTransaction) -> list[str]:
+        """Ids whose history was judged when it came."""
+        return exclusions(work.repository, {each.name: each.old for each in self.accepted})
 
     def _reject_all(self, reason: str) -> None:
         for command in self.accepted:
@@ -194,13 +234,14 @@ class _PushInProgress:
             if fault:
                 self.rejected[command.name] = fault
 
-    async def _judge_objects(self, work: GitTransaction, *, trusted: bool) -> list[RefUpdate]:
+    async def _judge_objects(
+        self, work: GitTransaction, known: Sequence[str], *, trusted: bool
+    ) -> list[RefUpdate]:
         """Rules that need objects; ``trusted`` if the pack is known to be complete by itself."""
         commands = self.accepted
         tips = sorted({command.new for command in commands if command.new})
         if not tips:
             return [RefUpdate(each.name, each.old, None) for each in commands]
-        known = exclusions(work.repository, {each.name: each.old for each in commands})
         described, broken, forced = await asyncio.gather(
             work.quarantine.describe(tips),
             self._unconnected(work, tips, [] if trusted else known, trusted=trusted),
@@ -291,7 +332,7 @@ class _PushInProgress:
         for _ in range(_LOOKS_IN_NEW_EPOCHS):
             async with self.op.runtime.git.open(self.repository.id) as fresh:
                 work.quarantine.repository = fresh
-                updates = await self._judge_objects(work, trusted=False)
+                updates = await self._judge_objects(work, self._known(work), trusted=False)
                 try:
                     return await self._commit(work, updates, stored)
                 except PruneEpochChanged:
