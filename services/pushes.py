@@ -17,7 +17,7 @@ from gitstore.errors import (
     UploadIntentGone,
 )
 from gitstore.identifiers import new_ulid
-from gitstore.quarantine import ObjectDescription, PackSource, ReceivedPack, exclusions
+from gitstore.quarantine import ObjectDescription, PackSource, exclusions
 from gitstore.transactions import Applied, GitTransaction, RefUpdate, StoredPack
 from models import GitRef, Push, RefChange, Repository
 from models.base import utc_now
@@ -30,7 +30,7 @@ from services.errors import Conflict, ForgeError, Unavailable
 from services.events import PushReceived
 from services.git_access import GitRepository
 from services.ref_names import BRANCHES, RESERVED, RESERVED_FAULT, ref_name_fault
-from services.submodule_rules import judge_gitmodules
+from services.submodule_rules import gitmodules_of_push_fault
 
 # After a connection lost in COMMIT: how long to look for the push, in seconds between looks.
 _LOOKS_AFTER_LOST_COMMIT = (0.1, 0.2, 0.5, 1, 2, 5, 5, 5, 5)
@@ -124,6 +124,7 @@ class _PushInProgress:
         self.key = new_ulid()
         self.rejected: dict[str, str] = {}
         self._forced_names: set[str] = set()
+        self._object_count = 0
 
     @property
     def accepted(self) -> list[RefCommand]:
@@ -163,56 +164,18 @@ class _PushInProgress:
                         raise
                     self._reject_all(_SHALLOW)
                     return self.outcome()
-                updates, stored = await self._judge_and_upload(work, pack)
+                self._object_count = pack.object_count if pack else 0
+                updates = await self._judge_objects(
+                    work, trusted=bool(pack and pack.self_contained)
+                )
+                if updates and pack is not None:
+                    stored = await work.upload(pack)
             else:
                 input_ended()
-                updates = await self._judge_objects(work, [], trusted=True)
+                updates = await self._judge_objects(work, trusted=True)
             if updates:
                 await self._commit_checked(work, updates, stored)
         return self.outcome()
-
-    async def _judge_and_upload(
-        self, work: GitTransaction, pack: ReceivedPack | None
-    ) -> tuple[list[RefUpdate], StoredPack | None]:
-        """Judge the refs and what the pack holds; make it durable if anything may be committed."""
-        trusted = bool(pack and pack.self_contained)
-        known = self._known(work)
-        # Beside the check of connectivity, which takes longer, or where there is none, beside the
-        # upload: a large first push must not wait for it.
-        scan = asyncio.create_task(self._judge_gitmodules(work, pack, known))
-        stored = None
-        try:
-            updates = await self._judge_objects(work, known, trusted=trusted)
-            if updates and pack is not None and trusted:
-                stored = await work.upload(pack)
-            try:
-                await scan
-            except MissingObjects:
-                # Some refs were refused for just that; the others' history is whole.
-                await self._judge_gitmodules(work, pack, known)
-            if updates and pack is not None and stored is None:
-                stored = await work.upload(pack)
-        except BaseException:
-            if stored is not None:
-                await work.discard(stored)
-            raise
-        finally:
-            scan.cancel()
-            await asyncio.gather(scan, return_exceptions=True)
-        return updates, stored
-
-    async def _judge_gitmodules(
-        self, work: GitTransaction, pack: ReceivedPack | None, known: Sequence[str]
-    ) -> None:
-        # Without a pack as well: what a ref is moved to may have come with an earlier one, unseen
-        # because no ref led there.
-        if tips := sorted({each.new for each in self.accepted if each.new}):
-            count = pack.object_count if pack else 0
-            await judge_gitmodules(work.quarantine, tips, known, object_count=count)
-
-    def _known(self, work: GitTransaction) -> list[str]:
-        """Ids whose history was judged when it came."""
-        return exclusions(work.repository, {each.name: each.old for each in self.accepted})
 
     def _reject_all(self, reason: str) -> None:
         for command in self.accepted:
@@ -234,22 +197,24 @@ class _PushInProgress:
             if fault:
                 self.rejected[command.name] = fault
 
-    async def _judge_objects(
-        self, work: GitTransaction, known: Sequence[str], *, trusted: bool
-    ) -> list[RefUpdate]:
+    async def _judge_objects(self, work: GitTransaction, *, trusted: bool) -> list[RefUpdate]:
         """Rules that need objects; ``trusted`` if the pack is known to be complete by itself."""
         commands = self.accepted
         tips = sorted({command.new for command in commands if command.new})
         if not tips:
             return [RefUpdate(each.name, each.old, None) for each in commands]
-        described, broken, forced = await asyncio.gather(
+        known = exclusions(work.repository, {command.name: command.old for command in commands})
+        described, broken, unsafe, forced = await asyncio.gather(
             work.quarantine.describe(tips),
-            self._unconnected(work, tips, [] if trusted else known, trusted=trusted),
+            self._unconnected(work, tips, known, trusted=trusted),
+            # Whether or not they came with this push: an earlier one may have brought them unseen,
+            # with no ref that led there.
+            self._unsafe(work, sorted(set(tips) - set(known)), known),
             self._forced(work, commands),
         )
         self._forced_names = forced
         for command in commands:
-            if fault := self._fault(command, described, broken):
+            if fault := self._fault(command, described, broken) or unsafe.get(command.new or ""):
                 self.rejected[command.name] = fault
         return [
             RefUpdate(
@@ -295,6 +260,26 @@ class _PushInProgress:
             return broken
         return set()
 
+    async def _unsafe(
+        self, work: GitTransaction, tips: Sequence[str], known: Sequence[str]
+    ) -> dict[str, str]:
+        """The tips that bring a ``.gitmodules`` which would harm who clones it, with the reason."""
+        if not tips:
+            return {}
+        count = self._object_count
+        try:
+            fault = await gitmodules_of_push_fault(work.quarantine, tips, known, object_count=count)
+        except MissingObjects:
+            fault = _SHALLOW if self.request.is_shallow else _MISSING
+        if fault is None:
+            return {}
+        if len(tips) == 1 or len(tips) > _TIPS_JUDGED_ALONE:
+            return dict.fromkeys(tips, fault)
+        unsafe: dict[str, str] = {}
+        for tip in tips:
+            unsafe |= await self._unsafe(work, [tip], known)
+        return unsafe
+
     async def _forced(self, work: GitTransaction, commands: Sequence[RefCommand]) -> set[str]:
         """Names of refs that would drop commits."""
         moved = [each for each in commands if each.old and each.new and each.old != each.new]
@@ -332,7 +317,7 @@ class _PushInProgress:
         for _ in range(_LOOKS_IN_NEW_EPOCHS):
             async with self.op.runtime.git.open(self.repository.id) as fresh:
                 work.quarantine.repository = fresh
-                updates = await self._judge_objects(work, self._known(work), trusted=False)
+                updates = await self._judge_objects(work, trusted=False)
                 try:
                     return await self._commit(work, updates, stored)
                 except PruneEpochChanged:

@@ -20,20 +20,25 @@ _SCHEME = re.compile(r"([A-Za-z0-9+.-]+)://")
 # Git runs the program ``git-remote-NAME`` for ``NAME::address``.
 _HELPER = re.compile(r"[A-Za-z0-9+.-]*::")
 _SCP_LIKE = re.compile(r"(?:[^/:@]+@)?(\[[^\]/]+\]|[^/:@\[\]]+):")
+_SEPARATOR = re.compile(r"[/\\]")
 _DRIVE = re.compile(r"[A-Za-z]:")
 SCHEMES = ("https", "http", "ssh", "git", "git+ssh", "ssh+git")
 
 
-async def judge_gitmodules(
+async def gitmodules_of_push_fault(
     quarantine: Quarantine, tips: Iterable[str], known: Iterable[str], *, object_count: int
-) -> None:
-    """Judge every version of the file that a push brings; see ``new_gitmodules``.
+) -> str | None:
+    """Why the versions of the file that a push brings are refused, or None; see ``new_gitmodules``.
 
-    Raises PackRejected with the commit and the reason, and MissingObjects.
+    Raises MissingObjects.
     """
-    async for version in new_gitmodules(quarantine, tips, known, object_count=object_count):
-        if fault := gitmodules_fault(version.settings):
-            raise PackRejected(f".gitmodules of commit {version.commit[:12]}: {fault}")
+    try:
+        async for version in new_gitmodules(quarantine, tips, known, object_count=object_count):
+            if fault := gitmodules_fault(version.settings):
+                return f".gitmodules is not safe: {fault} (commit {version.commit[:12]})"
+    except PackRejected as error:
+        return str(error)
+    return None
 
 
 def gitmodules_fault(settings: Iterable[tuple[str, str | None]] | None) -> str | None:
@@ -56,8 +61,19 @@ def gitmodules_fault(settings: Iterable[tuple[str, str | None]] | None) -> str |
             return f"the {_word(variable)} of submodule {shown} has a control character"
         if variable in ("path", "url") and value.startswith("-"):
             return f"the {variable} of submodule {shown} begins with '-'"
+        if variable == "path" and (fault := path_fault(value)):
+            return f"the path of submodule {shown} {fault}"
         if variable == "url" and value and (fault := url_fault(value)):
             return f"the url of submodule {shown} {fault}"
+    return None
+
+
+def path_fault(path: str) -> str | None:
+    """Why a submodule's place in the work tree is refused, as the end of a sentence, or None."""
+    if path.startswith(("/", "\\")) or _DRIVE.match(path):
+        return "is absolute"
+    if ".." in _SEPARATOR.split(path):
+        return "leads out of the repository"
     return None
 
 
