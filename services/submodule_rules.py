@@ -55,6 +55,8 @@ def gitmodules_fault(settings: Iterable[tuple[str, str | None]] | None) -> str |
             return f"the name of submodule {shown} has a control character"
         if name.startswith("-"):
             return f"the name of submodule {shown} begins with '-'"
+        if fault := path_fault(name):
+            return f"the name of submodule {shown} {fault}"
         if value is None:
             continue
         if _CONTROL.search(value):
@@ -69,7 +71,10 @@ def gitmodules_fault(settings: Iterable[tuple[str, str | None]] | None) -> str |
 
 
 def path_fault(path: str) -> str | None:
-    """Why a submodule's place in the work tree is refused, as the end of a sentence, or None."""
+    """Why a submodule's place is refused, as the end of a sentence, or None.
+
+    Its path is one in the work tree, its name is one in ``.git/modules``.
+    """
     if path.startswith(("/", "\\")) or _DRIVE.match(path):
         return "is absolute"
     if ".." in _SEPARATOR.split(path):
