@@ -27,8 +27,8 @@ from gitstore.settings import GitStoreSettings
 _SWEEP_AGE_SECONDS = 60
 # Old projects carry these harmless faults in their history; git's own repository does.
 TOLERATED_FAULTS = "badTimezone=ignore,missingSpaceBeforeDate=ignore,zeroPaddedFilemode=ignore"
-# Git merely warns of these.
-_REFUSED_FAULTS = "gitattributesSymlink=error,gitmodulesParse=error"
+# Git merely warns of this one.
+_REFUSED_FAULTS = "gitattributesSymlink=error"
 _FATAL_LINES = 3
 _TOO_SLOW = "the pack took too long to check"
 _TOO_MUCH_MEMORY = "the pack needs more memory than a push may use"
@@ -165,7 +165,7 @@ class Quarantine:
         if any("exceeds maximum allowed size" in line for line in lines):
             limit = self._settings.push_max_bytes
             return f"the pack is larger than the {limit} bytes that one push may send"
-        text = "; ".join(lines[:_FATAL_LINES]).replace(str(self.path), "")
+        text = "; ".join(list(dict.fromkeys(lines))[:_FATAL_LINES]).replace(str(self.path), "")
         text = text.replace(str(self.repository.path), "")
         return text or "the pack could not be read"
 

@@ -1,8 +1,10 @@
 """What ``.gitmodules`` may say: whoever clones with submodules runs git on its names and addresses.
 
-Git's own check (fsck) refuses options, commands and ``..`` there. It does not refuse control
+Git's own check (fsck) refuses options, commands and ``..`` there, but not in a file that begins
+with a byte order mark, which it cannot read and a checkout can. Nor does it refuse control
 characters, with which a path means another one after it was written and read again
-(CVE-2025-48384), nor addresses that run a program or read the disk of whoever clones.
+(CVE-2025-48384), or addresses that run a program or read the disk of whoever clones. So all of it
+is judged here.
 """
 
 import re
@@ -20,6 +22,7 @@ _SCHEME = re.compile(r"([A-Za-z0-9+.-]+)://")
 # Git runs the program ``git-remote-NAME`` for ``NAME::address``.
 _HELPER = re.compile(r"[A-Za-z0-9+.-]*::")
 _SCP_LIKE = re.compile(r"(?:[^/:@]+@)?(\[[^\]/]+\]|[^/:@\[\]]+):")
+_LEADS_NOWHERE = re.compile(r"(?:\.\.?/)+[/:]")
 _SEPARATOR = re.compile(r"[/\\]")
 _DRIVE = re.compile(r"[A-Za-z]:")
 SCHEMES = ("https", "http", "ssh", "git", "git+ssh", "ssh+git")
@@ -65,6 +68,8 @@ def gitmodules_fault(settings: Iterable[tuple[str, str | None]] | None) -> str |
             return f"the {variable} of submodule {shown} begins with '-'"
         if variable == "path" and (fault := path_fault(value)):
             return f"the path of submodule {shown} {fault}"
+        if variable == "update" and value.startswith("!"):
+            return f"the update of submodule {shown} would run a command"
         if variable == "url" and value and (fault := url_fault(value)):
             return f"the url of submodule {shown} {fault}"
     return None
@@ -89,11 +94,14 @@ def url_fault(url: str) -> str | None:
     if helper := _HELPER.match(url):
         return f"would run the program git-remote-{helper[0].removesuffix('::')}"
     if url.startswith(("./", "../")):
-        return None
+        # Joined to the address of the repository this could become one without a host.
+        return "leads nowhere" if _LEADS_NOWHERE.match(url) else None
     if scheme := _SCHEME.match(url):
         if scheme[1].lower() not in SCHEMES:
             return f"has the scheme {scheme[1][:_SHOWN]}; use one of {', '.join(SCHEMES[:4])}"
         host = url[scheme.end() :].partition("/")[0].rpartition("@")[2]
+        if not host:
+            return "names no host"
     elif (remote := _SCP_LIKE.match(url)) and not _DRIVE.fullmatch(remote[0]):
         host = remote[1]
     else:
