@@ -17,7 +17,7 @@ from gitstore.errors import (
     UploadIntentGone,
 )
 from gitstore.identifiers import new_ulid
-from gitstore.quarantine import ObjectDescription, PackSource, exclusions
+from gitstore.quarantine import ObjectDescription, PackSource, ReceivedPack, exclusions
 from gitstore.transactions import Applied, GitTransaction, RefUpdate, StoredPack
 from models import GitRef, Push, RefChange, Repository
 from models.base import utc_now
@@ -165,17 +165,41 @@ class _PushInProgress:
                     self._reject_all(_SHALLOW)
                     return self.outcome()
                 self._object_count = pack.object_count if pack else 0
-                updates = await self._judge_objects(
-                    work, trusted=bool(pack and pack.self_contained)
-                )
-                if updates and pack is not None:
-                    stored = await work.upload(pack)
+                updates, stored = await self._judge_and_upload(work, pack)
             else:
                 input_ended()
                 updates = await self._judge_objects(work, trusted=True)
             if updates:
                 await self._commit_checked(work, updates, stored)
         return self.outcome()
+
+    async def _judge_and_upload(
+        self, work: GitTransaction, pack: ReceivedPack | None
+    ) -> tuple[list[RefUpdate], StoredPack | None]:
+        """Judge the refs and what the pack holds; make it durable if anything may be committed."""
+        if pack is None or not pack.self_contained:
+            updates = await self._judge_objects(work, trusted=False)
+            return updates, await work.upload(pack) if updates and pack is not None else None
+        # Only the search for .gitmodules takes long in a first push that index-pack found whole: a
+        # second or two for tens of thousands of commits, in which the pack is uploaded.
+        search = asyncio.create_task(self._unsafe_tips(work))
+        stored = None
+        try:
+            updates = await self._judge_connected(work, trusted=True)
+            if updates:
+                stored = await work.upload(pack)
+            updates = self._without(updates, await search)
+        except BaseException:
+            if stored is not None:
+                await work.discard(stored)
+            raise
+        finally:
+            search.cancel()
+            await asyncio.gather(search, return_exceptions=True)
+        if stored is not None and not updates:
+            await work.discard(stored)
+            stored = None
+        return updates, stored
 
     def _reject_all(self, reason: str) -> None:
         for command in self.accepted:
@@ -199,22 +223,26 @@ class _PushInProgress:
 
     async def _judge_objects(self, work: GitTransaction, *, trusted: bool) -> list[RefUpdate]:
         """Rules that need objects; ``trusted`` if the pack is known to be complete by itself."""
+        updates, unsafe = await asyncio.gather(
+            self._judge_connected(work, trusted=trusted), self._unsafe_tips(work)
+        )
+        return self._without(updates, unsafe)
+
+    async def _judge_connected(self, work: GitTransaction, *, trusted: bool) -> list[RefUpdate]:
+        """All of them but those about ``.gitmodules``."""
         commands = self.accepted
         tips = sorted({command.new for command in commands if command.new})
         if not tips:
             return [RefUpdate(each.name, each.old, None) for each in commands]
-        known = exclusions(work.repository, {command.name: command.old for command in commands})
-        described, broken, unsafe, forced = await asyncio.gather(
+        known = self._known(work)
+        described, broken, forced = await asyncio.gather(
             work.quarantine.describe(tips),
             self._unconnected(work, tips, known, trusted=trusted),
-            # Whether or not they came with this push: an earlier one may have brought them unseen,
-            # with no ref that led there.
-            self._unsafe(work, sorted(set(tips) - set(known)), known),
             self._forced(work, commands),
         )
         self._forced_names = forced
         for command in commands:
-            if fault := self._fault(command, described, broken) or unsafe.get(command.new or ""):
+            if fault := self._fault(command, described, broken):
                 self.rejected[command.name] = fault
         return [
             RefUpdate(
@@ -259,6 +287,25 @@ class _PushInProgress:
                 broken |= await self._unconnected(work, [tip], known, trusted=False)
             return broken
         return set()
+
+    def _known(self, work: GitTransaction) -> list[str]:
+        """Ids whose history was judged when it came."""
+        return exclusions(work.repository, {each.name: each.old for each in self.accepted})
+
+    async def _unsafe_tips(self, work: GitTransaction) -> dict[str, str]:
+        known = self._known(work)
+        # Whether or not they came with this push: an earlier one may have brought them unseen, with
+        # no ref that led there.
+        tips = {command.new for command in self.accepted if command.new} - set(known)
+        return await self._unsafe(work, sorted(tips), known)
+
+    def _without(self, updates: Sequence[RefUpdate], unsafe: dict[str, str]) -> list[RefUpdate]:
+        """Refuse the refs that would move to unsafe tips; returns what is left."""
+        for update in updates:
+            if update.new in unsafe:
+                self.rejected[update.name] = unsafe[update.new]
+        accepted = {command.name for command in self.accepted}
+        return [update for update in updates if update.name in accepted]
 
     async def _unsafe(
         self, work: GitTransaction, tips: Sequence[str], known: Sequence[str]
