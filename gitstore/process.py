@@ -65,6 +65,10 @@ class GitChild:
     def stderr_tail(self) -> str:
         return self._tail.decode("utf-8", "replace")
 
+    def feed(self, data: bytes) -> "asyncio.Task[None]":
+        """Write all of standard input beside the caller, who cancels the task at the end."""
+        return asyncio.create_task(_feed(self, data))
+
     def keep_stderr(self, data: bytes) -> None:
         self._tail += data
         del self._tail[:-STDERR_TAIL_BYTES]
@@ -215,7 +219,7 @@ class GitProcesses:
         ) as child:
             feeder = None
             if stdin is not None:
-                feeder = asyncio.create_task(_feed(child, stdin))
+                feeder = child.feed(stdin)
             try:
                 stdout = await child.stdout.read()
                 returncode = await child.wait()

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import os
 import shutil
+import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,7 +27,13 @@ from gitstore.settings import GitStoreSettings
 _SWEEP_AGE_SECONDS = 60
 # Old projects carry these harmless faults in their history; git's own repository does.
 TOLERATED_FAULTS = "badTimezone=ignore,missingSpaceBeforeDate=ignore,zeroPaddedFilemode=ignore"
+# Git merely warns of this one.
+_REFUSED_FAULTS = "gitattributesSymlink=error"
 _FATAL_LINES = 3
+_TOO_SLOW = "the pack took too long to check"
+_TOO_MUCH_MEMORY = "the pack needs more memory than a push may use"
+_CRASHED = "git crashed over the pack; its trees may be nested too deeply"
+_TOO_DEEP = "the trees of the pack are nested too deeply"
 
 
 class PackSource(Protocol):
@@ -92,7 +99,7 @@ class Quarantine:
     ) -> None:
         self.path = path
         self.repository = repository
-        self._processes = processes
+        self.processes = processes
         self._settings = settings
 
     @property
@@ -119,13 +126,13 @@ class Quarantine:
             "index-pack",
             "--stdin",
             "--fix-thin",
-            f"--strict={TOLERATED_FAULTS}",
+            f"--strict={TOLERATED_FAULTS},{_REFUSED_FAULTS}",
             "--report-end-of-input",
             f"--max-input-size={self._settings.push_max_bytes}",
             *(["--check-self-contained-and-connected"] if empty else []),
             *(["--show-resolving-progress", "-v"] if progress else []),
         ]
-        async with self._processes.start(
+        async with self.processes.start(
             args,
             git_dir=self.repository.path,
             environment=self.environment,
@@ -148,7 +155,9 @@ class Quarantine:
                     task.cancel()
                 await asyncio.gather(pump, report, return_exceptions=True)
         if child.timed_out:
-            raise PackRejected("the pack took too long to check")
+            raise PackRejected(_TOO_SLOW)
+        if fault := _abnormal_end(returncode, child.stderr_tail):
+            raise PackRejected(fault)
         if returncode not in (0, 1) or not output.startswith((b"pack\t", b"keep\t")):
             raise PackRejected(self._reason(child.stderr_tail))
         name = output.split(b"\t", 1)[1].strip().decode()
@@ -175,30 +184,31 @@ class Quarantine:
         if any("exceeds maximum allowed size" in line for line in lines):
             limit = self._settings.push_max_bytes
             return f"the pack is larger than the {limit} bytes that one push may send"
-        text = "; ".join(lines[:_FATAL_LINES]).replace(str(self.path), "")
+        text = "; ".join(list(dict.fromkeys(lines))[:_FATAL_LINES]).replace(str(self.path), "")
         text = text.replace(str(self.repository.path), "")
-        if "out of memory" in text.lower():
-            return "the pack needs more memory than a push may use"
         return text or "the pack could not be read"
 
     async def check_connected(self, tips: Sequence[str], known: Sequence[str]) -> None:
         """Every object that ``tips`` reach must be here, given that all that ``known`` reach are.
 
-        ``known`` are values of refs in the repository. Raises MissingObjects, RepositoryUnreadable.
+        ``known`` are values of refs in the repository. Raises MissingObjects, RepositoryUnreadable,
+        and PackRejected when git cannot come to an end over these objects.
         """
         await self._rev_list(tips, known, "--quiet")
 
     async def _rev_list(self, tips: Sequence[str], known: Sequence[str], *options: str) -> bytes:
         stdin = "".join(f"{oid}\n" for oid in tips) + "".join(f"^{oid}\n" for oid in known)
-        completed = await self._processes.run(
+        completed = await self.processes.run(
             # Without the commit-graph: a stale one hides a missing commit.
             ["-c", "core.commitGraph=false", "rev-list", "--objects", "--stdin", *options],
             git_dir=self.repository.path,
             stdin=stdin.encode(),
             environment=self.environment,
-            accept=(0, 128, 1),
+            accept=(0, 1, 128, *_CRASHES),
         )
         if completed.returncode != 0:
+            if fault := _abnormal_end(completed.returncode, completed.stderr):
+                raise PackRejected(fault)
             if not (self.repository.path / "generation").exists():
                 raise RepositoryUnreadable("the local copy was removed during the push")
             raise MissingObjects("the pack lacks objects that the pushed refs need")
@@ -217,7 +227,7 @@ class Quarantine:
     async def describe(self, oids: Sequence[str]) -> dict[str, ObjectDescription]:
         """Types of objects, peeled. Missing ones are left out."""
         stdin = "".join(f"{oid}\n{oid}^{{}}\n" for oid in oids)
-        completed = await self._processes.run(
+        completed = await self.processes.run(
             ["cat-file", "--batch-check=%(objectname) %(objecttype)"],
             git_dir=self.repository.path,
             stdin=stdin.encode(),
@@ -239,7 +249,7 @@ class Quarantine:
 
     async def is_ancestor(self, old: str, new: str) -> bool:
         """Whether moving a ref from ``old`` to ``new`` drops no commit."""
-        completed = await self._processes.run(
+        completed = await self.processes.run(
             ["merge-base", "--is-ancestor", "--end-of-options", old, new],
             git_dir=self.repository.path,
             environment=self.environment,
@@ -257,6 +267,23 @@ def exclusions(repository: CachedRepository, touched: Mapping[str, str | None]) 
             if ref.name.startswith((BRANCHES, TAGS)) or ref.name in touched
         }
     )
+
+
+_CRASHES = (-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGXCPU)
+
+
+def _abnormal_end(returncode: int, stderr: str) -> str | None:
+    """Why git could not come to an end over a pack, as far as it is the pack's own doing."""
+    if returncode == -signal.SIGXCPU:
+        return _TOO_SLOW
+    if returncode in _CRASHES:
+        return _CRASHED
+    if returncode not in (0, 1):
+        if "out of memory" in stderr.lower():
+            return _TOO_MUCH_MEMORY
+        if "maximum allowed tree depth" in stderr:
+            return _TOO_DEEP
+    return None
 
 
 async def _pump(source: PackSource, child: GitChild) -> None:

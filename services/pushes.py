@@ -17,7 +17,13 @@ from gitstore.errors import (
     UploadIntentGone,
 )
 from gitstore.identifiers import new_ulid
-from gitstore.quarantine import NewCommits, ObjectDescription, PackSource, exclusions
+from gitstore.quarantine import (
+    NewCommits,
+    ObjectDescription,
+    PackSource,
+    ReceivedPack,
+    exclusions,
+)
 from gitstore.transactions import Applied, GitTransaction, RefUpdate, StoredPack
 from models import GitRef, Push, RefChange, Repository
 from models.base import utc_now
@@ -30,6 +36,7 @@ from services.errors import Conflict, ForgeError, Unavailable
 from services.events import PushReceived
 from services.git_access import GitRepository
 from services.ref_names import BRANCHES, RESERVED, RESERVED_FAULT, ref_name_fault
+from services.submodule_rules import gitmodules_of_push_fault
 
 # After a connection lost in COMMIT: how long to look for the push, in seconds between looks.
 _LOOKS_AFTER_LOST_COMMIT = (0.1, 0.2, 0.5, 1, 2, 5, 5, 5, 5)
@@ -166,17 +173,41 @@ class _PushInProgress:
                     self._reject_all(_SHALLOW)
                     return self.outcome()
                 self._object_count = pack.object_count if pack else 0
-                updates = await self._judge_objects(
-                    work, trusted=bool(pack and pack.self_contained)
-                )
-                if updates and pack is not None:
-                    stored = await work.upload(pack)
+                updates, stored = await self._judge_and_upload(work, pack)
             else:
                 input_ended()
                 updates = await self._judge_objects(work, trusted=True)
             if updates:
                 await self._commit_checked(work, updates, stored)
         return self.outcome()
+
+    async def _judge_and_upload(
+        self, work: GitTransaction, pack: ReceivedPack | None
+    ) -> tuple[list[RefUpdate], StoredPack | None]:
+        """Judge the refs and what the pack holds; make it durable if anything may be committed."""
+        if pack is None or not pack.self_contained:
+            updates = await self._judge_objects(work, trusted=False)
+            return updates, await work.upload(pack) if updates and pack is not None else None
+        # Only the search for .gitmodules takes long in a first push that index-pack found whole: a
+        # second or two for tens of thousands of commits, in which the pack is uploaded.
+        search = asyncio.create_task(self._unsafe_tips(work))
+        stored = None
+        try:
+            updates = await self._judge_connected(work, trusted=True)
+            if updates:
+                stored = await work.upload(pack)
+            updates = self._without(updates, await search)
+        except BaseException:
+            if stored is not None:
+                await work.discard(stored)
+            raise
+        finally:
+            search.cancel()
+            await asyncio.gather(search, return_exceptions=True)
+        if stored is not None and not updates:
+            await work.discard(stored)
+            stored = None
+        return updates, stored
 
     def _reject_all(self, reason: str) -> None:
         for command in self.accepted:
@@ -200,11 +231,18 @@ class _PushInProgress:
 
     async def _judge_objects(self, work: GitTransaction, *, trusted: bool) -> list[RefUpdate]:
         """Rules that need objects; ``trusted`` if the pack is known to be complete by itself."""
+        updates, unsafe = await asyncio.gather(
+            self._judge_connected(work, trusted=trusted), self._unsafe_tips(work)
+        )
+        return self._without(updates, unsafe)
+
+    async def _judge_connected(self, work: GitTransaction, *, trusted: bool) -> list[RefUpdate]:
+        """All of them but those about ``.gitmodules``."""
         commands = self.accepted
         tips = sorted({command.new for command in commands if command.new})
         if not tips:
             return [RefUpdate(each.name, each.old, None) for each in commands]
-        known = exclusions(work.repository, {each.name: each.old for each in commands})
+        known = self._known(work)
         new = None if trusted else await self._new_commits(work, tips, known)
         if new is not None:
             described = {tip: ObjectDescription("commit", None, "commit") for tip in tips}
@@ -282,6 +320,45 @@ class _PushInProgress:
                 broken |= await self._unconnected(work, [tip], known, trusted=False)
             return broken
         return set()
+
+    def _known(self, work: GitTransaction) -> list[str]:
+        """Ids whose history was judged when it came."""
+        return exclusions(work.repository, {each.name: each.old for each in self.accepted})
+
+    async def _unsafe_tips(self, work: GitTransaction) -> dict[str, str]:
+        known = self._known(work)
+        # Whether or not they came with this push: an earlier one may have brought them unseen, with
+        # no ref that led there.
+        tips = {command.new for command in self.accepted if command.new} - set(known)
+        return await self._unsafe(work, sorted(tips), known)
+
+    def _without(self, updates: Sequence[RefUpdate], unsafe: dict[str, str]) -> list[RefUpdate]:
+        """Refuse the refs that would move to unsafe tips; returns what is left."""
+        for update in updates:
+            if update.new in unsafe:
+                self.rejected[update.name] = unsafe[update.new]
+        accepted = {command.name for command in self.accepted}
+        return [update for update in updates if update.name in accepted]
+
+    async def _unsafe(
+        self, work: GitTransaction, tips: Sequence[str], known: Sequence[str]
+    ) -> dict[str, str]:
+        """The tips that bring a ``.gitmodules`` which would harm who clones it, with the reason."""
+        if not tips:
+            return {}
+        count = self._object_count
+        try:
+            fault = await gitmodules_of_push_fault(work.quarantine, tips, known, object_count=count)
+        except MissingObjects:
+            fault = _SHALLOW if self.request.is_shallow else _MISSING
+        if fault is None:
+            return {}
+        if len(tips) == 1 or len(tips) > _TIPS_JUDGED_ALONE:
+            return dict.fromkeys(tips, fault)
+        unsafe: dict[str, str] = {}
+        for tip in tips:
+            unsafe |= await self._unsafe(work, [tip], known)
+        return unsafe
 
     async def _forced(self, work: GitTransaction, commands: Sequence[RefCommand]) -> set[str]:
         """Names of refs that would drop commits."""
