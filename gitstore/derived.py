@@ -7,6 +7,7 @@ multi-pack-index goes before the packs it covers, and its bitmap comes before it
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from gitstore.directory import HeldDirectory
@@ -31,7 +32,7 @@ async def fetch_derived(
     """
     fetched = {}
     for kind, row in manifest.derived.items():
-        if _installed(directory, kind) == row.storage_key:
+        if installed_key(directory.read, kind) == row.storage_key:
             continue
         with contextlib.suppress(StorageError, OSError):
             for suffix, size in row.sizes.items():
@@ -49,7 +50,7 @@ def install_derived(
     """
     for kind in DerivedKind:
         wanted = manifest.derived.get(kind)
-        installed = _installed(directory, kind)
+        installed = installed_key(directory.read, kind)
         if wanted is not None and installed == wanted.storage_key:
             continue
         if installed is not None or wanted is None:
@@ -68,9 +69,9 @@ def bitmap_name(multi_pack_index: bytes, oid_bytes: int) -> str:
     return f"multi-pack-index-{multi_pack_index[-oid_bytes:].hex()}{BITMAP_SUFFIX}"
 
 
-def _installed(directory: HeldDirectory, kind: DerivedKind) -> str | None:
-    """The storage key of the file in place."""
-    data = directory.read(_INSTALLED.format(kind=kind.value))
+def installed_key(read: Callable[[str], bytes | None], kind: DerivedKind) -> str | None:
+    """The storage key of the file in place. ``read`` gives a file of the copy by name."""
+    data = read(_INSTALLED.format(kind=kind.value))
     return None if data is None else data.decode()
 
 

@@ -10,12 +10,21 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from pathlib import Path
 
 from gitstore.cache import CachedRepository
+from gitstore.derived import bitmap_name, installed_key
 from gitstore.errors import RepositoryUnreadable
-from gitstore.layout import COMMIT_GRAPH, PACKS, make_bare_repository
-from gitstore.manifest import INDEX_SUFFIX, SUFFIXES_IN_ORDER, PackRow, RefRow, RepositoryState
+from gitstore.layout import COMMIT_GRAPH, MULTI_PACK_INDEX, PACKS, make_bare_repository
+from gitstore.manifest import (
+    INDEX_SUFFIX,
+    SUFFIXES_IN_ORDER,
+    Manifest,
+    PackRow,
+    RefRow,
+    RepositoryState,
+)
 from gitstore.process import GitProcesses
 from gitstore.quarantine import ReceivedPack, object_count, open_private_folder
 from gitstore.queues import Size
+from models import DerivedKind
 
 
 class Workspace:
@@ -59,6 +68,34 @@ class Workspace:
         """Have the copy's commit-graph, if any: a new one takes over its changed paths."""
         with contextlib.suppress(FileNotFoundError, FileExistsError):
             os.link(self._source.path / COMMIT_GRAPH, self.path / COMMIT_GRAPH)
+
+    def link_bitmap(self, manifest: Manifest) -> bool:
+        """Have the copy's multi-pack-index with its bitmap, if it is the manifest's, whose packs
+        are linked. Returns whether git can use one here."""
+        row = manifest.derived.get(DerivedKind.MULTI_PACK_INDEX)
+        if row is None:
+            return False
+
+        index = self.path / MULTI_PACK_INDEX
+        try:
+            os.link(self._source.path / MULTI_PACK_INDEX, index)
+            oid_bytes = 20 if self.state.object_format == "sha1" else 32
+            name = bitmap_name(index.read_bytes()[-oid_bytes:], oid_bytes)
+            os.link(self._source.path / PACKS / name, self.packs / name)
+        except FileNotFoundError:
+            index.unlink(missing_ok=True)
+            return False
+        if installed_key(self._read_source, row.kind) != row.storage_key:
+            # The copy moved on while we looked; its index may cover packs that are not here.
+            index.unlink()
+            return False
+        return True
+
+    def _read_source(self, name: str) -> bytes | None:
+        try:
+            return (self._source.path / name).read_bytes()
+        except FileNotFoundError:
+            return None
 
     async def existing(self, oids: Collection[str]) -> set[str]:
         """Those of the ids that stand for an object here."""
