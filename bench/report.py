@@ -18,6 +18,7 @@ class Facts:
     """What a reader must know of a run beside its figures."""
 
     date: str
+    commit: str
     quick: bool
     minutes: float
     sources: Sequence[str]
@@ -117,7 +118,7 @@ def _environment(facts: Facts) -> list[str]:
         f"{memory:.0f} GiB of memory",
         f"- Kernel {platform.release()}, Python {platform.python_version()}, "
         f"{git('version').decode().strip()}, {_openssh()}",
-        f"- OpenCodeHub at commit {_commit()}",
+        f"- OpenCodeHub at commit {facts.commit}",
         "- Server and client share the machine and talk over the loopback.",
         f"- The run took {facts.minutes:.0f} minutes.",
     ]
@@ -157,7 +158,8 @@ def _openssh() -> str:
     return done.stderr.strip()
 
 
-def _commit() -> str:
+def current_commit() -> str:
+    """The checkout that is measured; asked at the start, since the checkout may move on."""
     try:
         at = Path(__file__).parents[1]
         commit = git("rev-parse", "--short=12", "HEAD", cwd=at).decode().strip()

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     # Whoever ends the bench must not leave its servers behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    started = time.monotonic()
+    started, commit = time.monotonic(), report.current_commit()
     with ExitStack() as stack:
         parent = str(options.work_dir) if options.work_dir else None
         # Not removed before the servers that use it have ended: they were started later.
@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         used = [source.description for source in bench.used_sources()]
     facts = report.Facts(
         date=dt.datetime.now(dt.UTC).date().isoformat(),
+        commit=commit,
         quick=options.quick,
         minutes=(time.monotonic() - started) / 60,
         sources=used,

@@ -10,7 +10,9 @@ def _section(*items: Item) -> Section:
 
 
 def _render(section: Section, record: Record) -> list[str]:
-    facts = report.Facts(date="2026-01-02", quick=False, minutes=1.0, sources=["made up"])
+    facts = report.Facts(
+        date="2026-01-02", commit="0123", quick=False, minutes=1.0, sources=["made up"]
+    )
     return report.render(facts, [(section, record)]).splitlines()
 
 
