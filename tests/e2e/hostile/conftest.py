@@ -146,6 +146,4 @@ def target(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Target:
     secret_tip = secret.commit("secret", files={"secret.txt": "secret\n"})
     secret.git("push", "--quiet", hub.clone_url(f"{owner}/secret", token), "main")
     openssh = OpenSSH(folder, hub.ssh_port)
-    return Target(
-        hub, owner, token, folder / "key", openssh, project, tip, secret, secret_tip
-    )
+    return Target(hub, owner, token, folder / "key", openssh, project, tip, secret, secret_tip)

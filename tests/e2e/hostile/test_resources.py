@@ -89,9 +89,7 @@ def served(target: Target) -> None:
         "-001",
     ],
 )
-def test_fetch_requests(
-    target: Target, body: bytes, headers: tuple[str, ...], text: str
-) -> None:
+def test_fetch_requests(target: Target, body: bytes, headers: tuple[str, ...], text: str) -> None:
     before = peaks(target.hub)
     answer = post(target.hub, f"/{target.public}.git", "git-upload-pack", body, V2, *headers)
     assert answer.status == 200

@@ -81,7 +81,9 @@ async def test_a_crowd_that_says_nothing(target: Target, tmp_path: Path) -> None
             client.bind(("127.0.0.2", 0))
             client.connect(("127.0.0.1", target.hub.ssh_port))
         url = target.openssh.url(f"{target.private}.git")
-        done = await target.openssh.git("clone", "-q", url, str(tmp_path / "x"), identity=target.key)
+        done = await target.openssh.git(
+            "clone", "-q", url, str(tmp_path / "x"), identity=target.key
+        )
         assert (done.returncode, done.stderr) == (0, "")
 
 
