@@ -1,6 +1,7 @@
 """One real hub, met over its two doors only: bytes in, bytes and exit codes out."""
 
 import base64
+import contextlib
 import dataclasses
 import re
 import socket
@@ -39,11 +40,9 @@ class Answer:
 def read_answer(client: socket.socket) -> Answer:
     """Everything up to the end of the connection, as one answer that is not in chunks."""
     data = b""
-    try:
+    with contextlib.suppress(ConnectionResetError):
         while piece := client.recv(65536):
             data += piece
-    except ConnectionResetError:
-        pass
     head, _, body = data.partition(b"\r\n\r\n")
     status, *lines = head.decode("latin-1").split("\r\n")
     headers = {}
@@ -67,10 +66,8 @@ def _unchunked(body: bytes) -> bytes:
 def exchange(hub: Hub, request: bytes) -> Answer:
     """Send these very bytes, and read the answer."""
     with socket.create_connection(("127.0.0.1", hub.port), PATIENCE_SECONDS) as client:
-        try:
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
             client.sendall(request)
-        except (ConnectionResetError, BrokenPipeError):
-            pass
         return read_answer(client)
 
 
