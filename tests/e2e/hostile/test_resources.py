@@ -1,4 +1,4 @@
-"""Requests that ask for too much are told so in words, and others are served meanwhile.
+"""Requests that ask for too much are told so in words, and others are served afterwards.
 
 CVE-2023-30798, CVE-2024-47874, CVE-2026-58421.
 """
