@@ -6,8 +6,10 @@ import dataclasses
 import time
 from collections.abc import AsyncIterator
 
+from gitserve.errors import as_forge_error
 from gitserve.streams import ByteReader, ByteWriter, ClientGone
 from services.context import OpContext
+from services.errors import ErrorCode
 from services.pushes import Door
 
 
@@ -56,6 +58,12 @@ async def observed_fetch(
         outcome = "ok" if record.good else "refused"
     except (ClientGone, asyncio.CancelledError):
         outcome = "gone"
+        raise
+    except Exception as error:
+        # What the client can mend is no failure of ours.
+        known = as_forge_error(error)
+        if known is not None and known.code not in (ErrorCode.UNAVAILABLE, ErrorCode.INTERNAL):
+            outcome = "refused"
         raise
     finally:
         seconds = time.monotonic() - began

@@ -1,7 +1,6 @@
 """``GET /metrics``, for operators alone. Everybody else is told what an unknown path is told."""
 
 import asyncio
-import hmac
 
 from opencodehub.asgi import Scope, Send, header, request_id, send_bytes, send_error
 from opencodehub.metrics import CONTENT_TYPE, HubMetrics
@@ -12,6 +11,7 @@ from services.authentication import authenticate_authorization
 from services.context import OpContext
 from services.errors import ForgeError
 from services.runtime import Runtime
+from services.tokens import hash_token, is_same_hash
 
 
 async def send_metrics(scope: Scope, send: Send, runtime: Runtime, settings: Settings) -> None:
@@ -29,7 +29,8 @@ async def _may_read(scope: Scope, runtime: Runtime, settings: Settings) -> bool:
     if given is None:
         return False
     token = settings.metrics_token.get_secret_value()
-    if token and hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+    scheme, _, value = given.partition(" ")
+    if token and scheme.lower() == "bearer" and is_same_hash(hash_token(value), hash_token(token)):
         return True
     client = scope["client"][0] if scope.get("client") else None
     op = OpContext(runtime, ANONYMOUS, request_id(scope), client)

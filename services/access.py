@@ -260,7 +260,11 @@ def _readable(actor: Actor) -> ColumnElement[bool]:
 
 def is_operator(actor: Actor) -> bool:
     """Whether the actor may look at the machine itself: a site administrator's session or token."""
-    return actor.is_site_admin and actor.kind in (ActorKind.ACCESS_TOKEN, ActorKind.SESSION)
+    return (
+        actor.is_site_admin
+        and actor.kind in (ActorKind.ACCESS_TOKEN, ActorKind.SESSION)
+        and actor.repository_ids is None
+    )
 
 
 def require_scope(actor: Actor, scope: str) -> None:
