@@ -20,7 +20,7 @@ from gitstore.process import PIPE_READ_BYTES
 from gitstore.queues import Size
 from services.context import OpContext
 from services.git_access import GitRepository, GitService, open_repository
-from services.pushes import Door
+from services.push_records import Door
 
 _UPLOAD_PACK = ("upload-pack", "--strict")
 

@@ -10,7 +10,7 @@ from gitserve.errors import as_forge_error
 from gitserve.streams import ByteReader, ByteWriter, ClientGone
 from services.context import OpContext
 from services.errors import ErrorCode
-from services.pushes import Door
+from services.push_records import Door
 
 
 class CountingReader:

@@ -17,7 +17,8 @@ from gitstore.manifest import RefRow
 from services import pushes
 from services.context import OpContext
 from services.git_access import GitRepository
-from services.pushes import Door, PushOutcome, PushRequest, RefCommand
+from services.push_records import Door
+from services.pushes import PushOutcome, PushRequest, RefCommand
 
 KEEP_ALIVE_SECONDS = 5
 MAX_PUSH_OPTIONS = 64

@@ -35,7 +35,7 @@ from services.authentication import authenticate_authorization
 from services.context import OpContext
 from services.errors import ErrorCode, Forbidden, ForgeError, NotFound, Unavailable
 from services.git_access import GitRepository, GitService, open_repository
-from services.pushes import Door
+from services.push_records import Door
 from services.runtime import Runtime
 
 RETRY_AFTER_SECONDS = 5

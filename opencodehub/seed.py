@@ -21,7 +21,8 @@ from services import accounts, git_access, pushes, repositories
 from services.actor import OPERATOR, Actor, ActorKind
 from services.context import OpContext
 from services.git_access import GitService
-from services.pushes import Door, PushRequest, RefCommand
+from services.push_records import Door
+from services.pushes import PushRequest, RefCommand
 
 PASSWORD_BYTES = 12
 _BEGIN = dt.datetime(2024, 1, 8, 9, 0, tzinfo=dt.UTC)

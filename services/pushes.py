@@ -5,10 +5,7 @@ Transport-free: ``gitserve.receive`` brings the commands and the bytes and repor
 
 import asyncio
 import dataclasses
-import enum
 from collections.abc import Awaitable, Callable, Sequence
-
-from sqlalchemy import select
 
 from gitstore.errors import (
     MissingObjects,
@@ -25,21 +22,14 @@ from gitstore.quarantine import (
     exclusions,
 )
 from gitstore.transactions import Applied, GitTransaction, RefUpdate, StoredPack
-from models import GitRef, Push, RefChange, Repository
-from models.base import utc_now
-from models.database import CommitUnknown, DatabaseUnavailable
-from services import access
-from services.access import Action
-from services.actor import ActorKind
-from services.context import OpContext, Transaction
+from models.database import CommitUnknown
+from services.context import OpContext
 from services.errors import Conflict, ForgeError, Unavailable
-from services.events import PushReceived
 from services.git_access import GitRepository
+from services.push_records import Door, PushStamp, look_after_lost_commit, record_push
 from services.ref_names import BRANCHES, RESERVED, RESERVED_FAULT, ref_name_fault
 from services.submodule_rules import gitmodules_of_push_fault
 
-# After a connection lost in COMMIT: how long to look for the push, in seconds between looks.
-_LOOKS_AFTER_LOST_COMMIT = (0.1, 0.2, 0.5, 1, 2, 5, 5, 5, 5)
 # Beyond this many tips a failed check is not repeated for each ref.
 _TIPS_JUDGED_ALONE = 50
 # How often a push checks its objects again because a prune went on meanwhile.
@@ -48,15 +38,6 @@ _LOOKS_IN_NEW_EPOCHS = 4
 _FEW_OBJECTS = 2000
 _MISSING = "missing necessary objects"
 _SHALLOW = "shallow update not allowed"
-_LOST = "the database went away; push again"
-
-
-class Door(enum.Enum):
-    """Through which a push came; recorded with it."""
-
-    HTTP = "http"
-    SSH = "ssh"
-    API = "api"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -404,6 +385,10 @@ class _PushInProgress:
                     continue
         raise Conflict("the repository is being pruned; push again")
 
+    @property
+    def _stamp(self) -> PushStamp:
+        return PushStamp(self.key, self.door, frozenset(self._forced_names))
+
     async def _commit(
         self, work: GitTransaction, updates: Sequence[RefUpdate], stored: StoredPack | None
     ) -> Applied:
@@ -412,94 +397,9 @@ class _PushInProgress:
                 applied = await work.apply(tx.session, updates, stored, atomic=self.request.atomic)
                 if not applied.changed:
                     raise _NothingChanged(applied)
-                await self._record(tx, applied)
+                await record_push(tx, self.repository.id, self._stamp, applied)
         except _NothingChanged as nothing:
             return nothing.applied
         except CommitUnknown:
-            return await self._look_after_lost_commit(updates)
+            return await look_after_lost_commit(self.op, self.key, updates)
         return applied
-
-    async def _record(self, tx: Transaction, applied: Applied) -> None:
-        """Judge the right to push again, at the time of use, and write down what happened."""
-        actor = tx.actor
-        row = await access.get_repository(tx, self.repository.id, Action.REPOSITORY_PUSH)
-        head = BRANCHES + row.default_branch
-        if any(change.name == head and change.new is None for change in applied.changed):
-            # It became the default only after the names were judged.
-            raise Conflict("the default branch changed meanwhile; push again")
-        row.pushed_at = utc_now()
-        await _choose_default_branch(tx, row, applied)
-        push = Push(
-            key=self.key,
-            repository_id=row.id,
-            pusher_id=actor.user_id,
-            ssh_key_id=(
-                actor.credential_id
-                if actor.kind in (ActorKind.SSH_KEY, ActorKind.DEPLOY_KEY)
-                else None
-            ),
-            access_token_id=(actor.credential_id if actor.kind is ActorKind.ACCESS_TOKEN else None),
-            door=self.door.value,
-            generation=applied.generation,
-        )
-        tx.session.add(push)
-        await tx.session.flush()
-        tx.session.add_all(
-            RefChange(
-                push_id=push.id,
-                ref_name=change.name,
-                old_oid=change.old,
-                new_oid=change.new,
-                forced=change.name in self._forced_names,
-            )
-            for change in applied.changed
-        )
-        tx.emit(PushReceived(row.id, push.id, applied.generation))
-
-    async def _look_after_lost_commit(self, updates: Sequence[RefUpdate]) -> Applied:
-        """The connection broke during COMMIT: the push's own row tells what became of it."""
-        for pause in _LOOKS_AFTER_LOST_COMMIT:
-            await asyncio.sleep(pause)
-            try:
-                async with self.op.runtime.database.read() as session:
-                    push = await session.scalar(select(Push).where(Push.key == self.key))
-                    if push is None:
-                        break
-                    changes = await session.scalars(
-                        select(RefChange).where(RefChange.push_id == push.id)
-                    )
-                    names = {change.ref_name for change in changes}
-            except DatabaseUnavailable:
-                continue
-            return Applied(
-                push.generation,
-                [each for each in updates if each.name in names],
-                {each.name: _LOST for each in updates if each.name not in names},
-            )
-        else:
-            raise Unavailable(
-                "the database went away during the commit; fetch to see whether the push took place"
-            )
-        return Applied(0, [], {each.name: _LOST for each in updates})
-
-
-async def _choose_default_branch(tx: Transaction, row: Repository, applied: Applied) -> None:
-    """An empty repository's first branch becomes its default, unless the default came with it."""
-    created = [
-        change.name.removeprefix(BRANCHES)
-        for change in applied.changed
-        if change.old is None and change.new and change.name.startswith(BRANCHES)
-    ]
-    if not created or row.default_branch in created:
-        return
-    live = await tx.session.scalar(
-        select(GitRef.name).where(
-            GitRef.repository_id == row.id,
-            GitRef.oid.is_not(None),
-            GitRef.name.startswith(BRANCHES),
-            GitRef.name.not_in([BRANCHES + name for name in created]),
-        )
-    )
-    if live is None:
-        usual = [name for name in ("main", "master", "trunk") if name in created]
-        row.default_branch = (usual or created)[0]

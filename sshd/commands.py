@@ -10,7 +10,7 @@ from gitserve.streams import ByteReader, ByteWriter
 from services.context import OpContext
 from services.errors import Invalid
 from services.git_access import GitRepository, GitService
-from services.pushes import Door
+from services.push_records import Door
 
 MAX_COMMAND_LENGTH = 1024
 # A name of git's, with its dash or as a subcommand, one space, and one argument in single quotes

@@ -29,7 +29,7 @@ PUSH_POINTS = {
     "gitstore.transactions:GitTransaction.apply:before:1": "old",
     "gitstore.transactions:publish_pack:before:1": "old",
     "gitstore.transactions:GitTransaction.apply:after:1": "old",
-    "services.pushes:_PushInProgress._record:after:1": "old",
+    "services.pushes:record_push:after:1": "old",
     "services.context:OpContext._publish:before:1": "new",
     "gitstore.transactions:GitTransaction.adopt:before:1": "new",
     "gitstore.transactions:GitTransaction.adopt:after:1": "new",
