@@ -37,9 +37,7 @@ async def test_the_queues_do_not_wait_for_each_other() -> None:
 
 
 async def test_a_wait_has_an_end_that_is_told_in_words() -> None:
-    queues = Queues(
-        settings(git_queue_seconds=1).model_copy(update={"git_queue_seconds": 0.05}), Waits()
-    )
+    queues = Queues(settings().model_copy(update={"git_queue_seconds": 0.05}), Waits())
     async with queues.place(Size.LARGE):
         with pytest.raises(QueueFull) as failure:
             async with queues.place(Size.LARGE):
