@@ -6,6 +6,7 @@ and because a body of hundreds of megabytes must pass without being gathered.
 
 import asyncio
 import contextlib
+import time
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
@@ -20,6 +21,9 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 # A client may compress for long before it sends the first byte of a pack.
 BODY_IDLE_SECONDS = 1800
+# The request of a fetch is there when its client connects.
+FETCH_BODY_IDLE_SECONDS = 20
+FETCH_BODY_SECONDS = 300
 WRITE_STALL_SECONDS = 300
 # What is read of a body that nobody wants, before the connection is closed over it. Git sends up
 # to 1 MiB (http.postBuffer) in one piece, and may not read the answer before.
@@ -31,14 +35,27 @@ REFUSED_SECONDS = 10.0
 _INFLATE_BYTES = 64 * 1024
 
 
+class ClientTooSlow(ClientGone):
+    """Gone, as far as we are concerned; but it can still be told."""
+
+
 class RequestBody:
     """A ByteReader over the body, inflated if it is gzipped.
 
     The methods that read may be called by several tasks; each piece goes to one of them.
     """
 
-    def __init__(self, receive: Receive, *, gzipped: bool = False) -> None:
+    def __init__(
+        self,
+        receive: Receive,
+        *,
+        gzipped: bool = False,
+        idle_seconds: float | None = None,
+        seconds: float | None = None,
+    ) -> None:
         self._receive = receive
+        self._idle_seconds = BODY_IDLE_SECONDS if idle_seconds is None else idle_seconds
+        self._deadline = None if seconds is None else time.monotonic() + seconds
         self._inflate = zlib.decompressobj(wbits=31) if gzipped else None
         self._compressed = b""
         self._buffer = b""
@@ -46,8 +63,8 @@ class RequestBody:
         self._reading = asyncio.Lock()
 
     async def read(self, limit: int) -> bytes:
-        """Raises ClientGone also when nothing comes for BODY_IDLE_SECONDS, and ProtocolError for
-        a body that is not the gzip its header says."""
+        """Raises ClientGone also when nothing comes for ``idle_seconds`` or all of it takes longer
+        than ``seconds``, and ProtocolError for a body that is not the gzip its header says."""
         async with self._reading:
             if not self._buffer:
                 self._buffer = await self._next()
@@ -124,12 +141,17 @@ class RequestBody:
             raise ProtocolError("the request body goes on after its gzip stream")
         return b""
 
+    def _patience(self) -> float:
+        if self._deadline is None:
+            return self._idle_seconds
+        return min(self._idle_seconds, self._deadline - time.monotonic())
+
     async def _receive_piece(self) -> bytes:
         try:
-            async with asyncio.timeout(BODY_IDLE_SECONDS):
+            async with asyncio.timeout(self._patience()):
                 message = await self._receive()
         except TimeoutError as error:
-            raise ClientGone("the client sent nothing for too long") from error
+            raise ClientTooSlow("the client sent nothing for too long") from error
         if message["type"] == "http.disconnect":
             raise ClientGone("the client went away in the middle of its request")
         if not message.get("more_body", False):

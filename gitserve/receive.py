@@ -68,9 +68,9 @@ async def serve_receive_pack(
     try:
         limit = op.runtime.git.settings.push_max_refs
         request, capabilities = await _read_request(packets, repository, max_refs=limit)
-    except ProtocolError as error:
-        text = f"ERR {error} (request {op.request_id})\n"
-        await writer.write(encode(text.encode()) + Special.FLUSH.value)
+    except _RequestRefused as refusal:
+        text = f"{refusal} (request {op.request_id})\n"
+        await writer.write(_error_packet(refusal.capabilities, text) + Special.FLUSH.value)
         return
     if request is None:
         return
@@ -98,12 +98,24 @@ async def refuse_push(reader: ByteReader, writer: ByteWriter, text: str) -> None
         first = await PacketReader(reader).next()
     except ProtocolError:
         first = None
-    capabilities = first.partition(b"\0")[2].split() if isinstance(first, bytes) else []
-    if b"side-band-64k" in capabilities:
-        packet = encode_band(Band.ERROR, text.encode())
-    else:
-        packet = encode(f"ERR {text}".encode())
-    await writer.write(packet + Special.FLUSH.value)
+    after = first.partition(b"\0")[2] if isinstance(first, bytes) else b""
+    capabilities = frozenset(after.decode("utf-8", "replace").split())
+    await writer.write(_error_packet(capabilities, text) + Special.FLUSH.value)
+
+
+def _error_packet(capabilities: frozenset[str], text: str) -> bytes:
+    """An error where the client looks for it: once it asked for bands, git reads nothing else."""
+    if "side-band-64k" in capabilities:
+        return encode_band(Band.ERROR, text.encode())
+    return encode(f"ERR {text}".encode())
+
+
+class _RequestRefused(Exception):
+    """The push cannot be read; ``capabilities`` are those that had been by then."""
+
+    def __init__(self, text: str, capabilities: frozenset[str]) -> None:
+        super().__init__(text)
+        self.capabilities = capabilities
 
 
 class _Session:
@@ -217,9 +229,23 @@ def _refusal(request: PushRequest, message: str) -> PushOutcome:
 async def _read_request(
     packets: PacketReader, repository: GitRepository, *, max_refs: int
 ) -> tuple[PushRequest | None, frozenset[str]]:
-    """Commands, capabilities and push options. None when the client has nothing to push."""
+    """Commands, capabilities and push options. None when the client has nothing to push.
+
+    Raises _RequestRefused.
+    """
+    capabilities: set[str] = set()
+    try:
+        request = await _read_packets(packets, repository, capabilities, max_refs=max_refs)
+    except ProtocolError as error:
+        raise _RequestRefused(str(error), frozenset(capabilities)) from error
+    return request, frozenset(capabilities)
+
+
+async def _read_packets(
+    packets: PacketReader, repository: GitRepository, capabilities: set[str], *, max_refs: int
+) -> PushRequest | None:
+    """See ``_read_request``; fills ``capabilities`` as soon as they are known."""
     commands: dict[str, RefCommand] = {}
-    capabilities: frozenset[str] = frozenset()
     shallow = False
     while isinstance(packet := await packets.next(), bytes):
         line, _, after = packet.partition(b"\0")
@@ -228,7 +254,7 @@ async def _read_request(
             shallow = True
             continue
         if not commands:
-            capabilities = frozenset(_decode(after).split())
+            capabilities.update(_decode(after).split())
         command = _parse_command(text, _oid_length(repository))
         if command.name in commands:
             raise ProtocolError(f"ref {command.name} is named twice in one push")
@@ -236,20 +262,19 @@ async def _read_request(
             raise ProtocolError(f"a push may change at most {max_refs} refs")
         commands[command.name] = command
     if not commands:
-        return None, capabilities
+        return None
     if packet is not Special.FLUSH:
         raise ProtocolError("the list of commands does not end with a flush packet")
     formats = [each for each in capabilities if each.startswith("object-format=")]
     if formats and formats != [f"object-format={repository.object_format}"]:
         raise ProtocolError(f"this repository uses the object format {repository.object_format}")
     options = await _read_options(packets) if "push-options" in capabilities else ()
-    request = PushRequest(
+    return PushRequest(
         commands=tuple(commands.values()),
         atomic="atomic" in capabilities,
         is_shallow=shallow,
         options=options,
     )
-    return request, capabilities
 
 
 async def _read_options(packets: PacketReader) -> tuple[str, ...]:

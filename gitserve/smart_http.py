@@ -20,6 +20,9 @@ from gitserve.errors import (
 )
 from gitserve.fetch import advertise_upload_pack, serve_upload_pack
 from gitserve.http_exchange import (
+    FETCH_BODY_IDLE_SECONDS,
+    FETCH_BODY_SECONDS,
+    ClientTooSlow,
     Message,
     Receive,
     RequestBody,
@@ -48,6 +51,7 @@ _NO_CACHE = (
 )
 _PROBE = Special.FLUSH.value
 _PATH = re.compile(r"/(?P<repository>[^/]+/[^/]+)/(?P<endpoint>info/refs|git-[a-z-]+-pack)")
+_TOO_SLOW = "the request's body came too slowly"
 _DUMB = "dumb HTTP is not supported; use a smart git client"
 # How soon a fetch that is still running ends when the right to it does (K10).
 RECHECK_SECONDS = 30
@@ -176,6 +180,10 @@ class _Exchange:
             await self._serve()
         except ClientGone as error:
             self.op.log.info("git client gone", reason=str(error))
+            if isinstance(error, ClientTooSlow) and not (self.response and self.response.started):
+                # Nothing more of its body is wanted, and the connection cannot be used again.
+                self.body = None
+                await self._send_error(408, _TOO_SLOW, (b"connection", b"close"))
         except AnswerCut:
             pass  # logged where it happened; not finishing the answer is what cuts it off
         except _Refused as refusal:
@@ -222,7 +230,16 @@ class _Exchange:
         encoding = self.headers.get(b"content-encoding", b"identity").strip().lower()
         if encoding not in (b"identity", b"gzip", b"x-gzip"):
             raise _Refused(415, "the content encoding is not gzip")
-        self.body = RequestBody(self.receive, gzipped=encoding != b"identity")
+        gzipped = encoding != b"identity"
+        if service is GitService.PUSH:
+            self.body = RequestBody(self.receive, gzipped=gzipped)
+        else:
+            self.body = RequestBody(
+                self.receive,
+                gzipped=gzipped,
+                idle_seconds=FETCH_BODY_IDLE_SECONDS,
+                seconds=FETCH_BODY_SECONDS,
+            )
 
     async def _authenticate(self) -> None:
         """Raises Unauthenticated for a credential that is wrong, even where none is needed."""

@@ -14,7 +14,8 @@ from sshd.host_keys import load_host_keys
 from sshd.settings import SSHSettings
 
 SOFTWARE_VERSION = "OpenCodeHub"
-BACKLOG = 100
+# A crowd that connects at once must not keep others from being accepted.
+BACKLOG = 1024
 # After the last command has ended: how long clients may take to read it and hang up, in seconds.
 HANG_UP_SECONDS = 1.0
 

@@ -6,9 +6,9 @@ other: the server never checks files out, and git on Windows refuses such names 
 
 import pytest
 
-from tests.e2e.hostile.conftest import TARGET, World
 from tests.support.git import GitRepository
 from tests.support.hostile import FILE, FOLDER, LINK, SUBMODULE, Objects
+from tests.support.hostile_world import TARGET, World
 from tests.support.raw_git import Door, HTTPDoor, Report, push, read_report
 from tests.support.raw_git import commands as command_list
 

@@ -7,9 +7,9 @@ import pytest
 
 from gitserve.pktline import encode
 from services.tokens import new_access_token
-from tests.e2e.hostile.conftest import PUBLIC, SECRET, TARGET, World, told
 from tests.support.git import GitRepository
 from tests.support.hostile import Objects
+from tests.support.hostile_world import PUBLIC, SECRET, TARGET, World, told
 from tests.support.raw_git import (
     DELIMITER,
     FLUSH,

@@ -5,7 +5,7 @@ import urllib.parse
 
 import pytest
 
-from tests.e2e.hostile.conftest import SECRET, World, told
+from tests.support.hostile_world import SECRET, World, told
 from tests.support.raw_git import HTTPDoor, SSHDoor
 
 NOT_FOUND = "repository not found"
