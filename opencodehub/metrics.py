@@ -7,6 +7,7 @@ totals never go down. Labels come from closed sets: none is ever a user's word.
 
 import os
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,10 @@ class HubMetrics:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.environ[_FOLDER_VARIABLE] = str(folder)
+            # The library keeps its files open as long as the process lives.
+            warnings.filterwarnings(
+                "ignore", message=r"unclosed file .*_\d+\.db", category=ResourceWarning
+            )
         # Only now: the library looks at the variable when it is imported.
         from prometheus_client import CollectorRegistry
 

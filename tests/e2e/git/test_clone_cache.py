@@ -168,11 +168,12 @@ def test_what_counts_as_a_clone(arguments: tuple[bytes, ...], is_clone: bool) ->
 def test_only_equal_requests_of_one_repository_and_epoch_share_an_answer() -> None:
     def key(*arguments: bytes, **changes: Any) -> str:
         opened = {"id": 1, "name_with_owner": "a/b", "object_format": "sha1", "prune_epoch": 0}
+        opened |= {"generation": 1, "head": "refs/heads/main"}
         return clone_cache.key_of(OpenRepository(**(opened | changes)), request(*arguments))
 
     one = key(b"want 1", b"want 2", b"done")
     assert one == key(b"want 2", b"done", b"want 1")
-    assert one == key(b"want 2", b"done", b"want 1", name_with_owner="new/name")
+    assert one == key(b"want 2", b"done", b"want 1", name_with_owner="new/name", generation=2)
     others = {
         key(b"want 1", b"done"),
         key(b"want 1", b"want 2", b"done", b"ofs-delta"),
