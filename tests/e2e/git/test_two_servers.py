@@ -101,3 +101,18 @@ def test_refs_that_exclude_each_other_never_both_exist(servers: WebServers, tmp_
         assert any(f"(conflicts with the existing ref {winner})" in error for error in errors)
         listed = source.git("ls-remote", urls[1], f"refs/heads/x{number}*").splitlines()
         assert listed == [f"{oid}\t{winner}"]
+
+
+def test_names_that_differ_in_case_alone_are_two(servers: WebServers, tmp_path: Path) -> None:
+    """Pushed at once through two servers: both come into being, and one moves without the other."""
+    urls = [servers.url(servers.start(cache=f"cache-{number}")) for number in range(2)]
+    source = GitRepository.create(tmp_path / "source")
+    first, second = source.commit("first"), source.commit("second")
+    names = ["refs/heads/Topic", "refs/heads/topic"]
+    running = [push(source, url, f"{first}:{name}") for url, name in zip(urls, names, strict=True)]
+    errors = [process.communicate()[1].decode() for process in running]
+    assert [process.wait() for process in running] == [0, 0], errors
+    source.git("push", "--quiet", urls[1], f"{second}:{names[0]}")
+    for url in urls:
+        listed = source.git("ls-remote", url, "refs/heads/*opic").splitlines()
+        assert listed == [f"{second}\t{names[0]}", f"{first}\t{names[1]}"]
