@@ -22,6 +22,7 @@ import stat
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 from gitstore.settings import GitStoreSettings
 
@@ -32,6 +33,7 @@ COMPLETE, REFUSED, GROWING = 0o400, 0o440, 0o600
 # How often a reader looks at a file that another process fills, and a filler for its readers.
 _LOOK_SECONDS = 0.05
 _WATCH_SECONDS = 0.5
+_T = TypeVar("_T")
 _PART, _READERS = ".part", ".readers"
 _STALE_SECONDS = 60
 
@@ -61,7 +63,7 @@ class AnswerFile:
 
     async def write(self, data: bytes) -> None:
         """Raises OSError when the disk is full."""
-        await asyncio.to_thread(_write_all, self._fd, data)
+        await _in_thread(_write_all, self._fd, data)
         self.grown.set()
         self.grown.clear()
 
@@ -98,7 +100,7 @@ class Answer:
         while True:
             # The mode first: whatever is in the file by then belongs to the answer.
             mode = stat.S_IMODE(os.fstat(self._fd).st_mode)
-            data = await asyncio.to_thread(os.pread, self._fd, PIECE_BYTES, self._offset)
+            data = await _in_thread(os.pread, self._fd, PIECE_BYTES, self._offset)
             if data:
                 self._offset += len(data)
                 return data
@@ -306,6 +308,20 @@ def _remove_if_left(path: Path, modified: float) -> bool:
         return True
     finally:
         os.close(fd)
+
+
+async def _in_thread(call: Callable[..., _T], *args: object) -> _T:
+    """Run in a thread and wait for it even when cancelled.
+
+    A thread cannot be stopped, and whoever awaits it would close the file while it is in use: its
+    descriptor may then be another file's.
+    """
+    running = asyncio.ensure_future(asyncio.to_thread(call, *args))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait({running})
+        raise
 
 
 def _write_all(fd: int, data: bytes) -> None:
