@@ -92,7 +92,8 @@ class Compactor:
     async def compact(
         self, repository_id: int, *, everything: bool = False
     ) -> CompactionReport | None:
-        """Roll up small packs (or all, for ``everything``) and make derived files where they pay.
+        """Roll up small packs and make derived files where they pay; ``everything``: all packs
+        into one, and derived files anew.
 
         Returns None when another worker has the repository's lease. Raises RepositoryGone,
         RepositoryUnreadable, GitFailed, QueueFull, StorageUnavailable, DatabaseUnavailable.
@@ -188,7 +189,7 @@ class Compactor:
         async with self._database.read() as session:
             manifest = await read_manifest(session, repository_id)
         inputs = self._choose(manifest.packs, everything=everything)
-        with_derived = self._wants_derived(manifest, inputs)
+        with_derived = self._wants_derived(manifest, inputs, anew=everything)
         replacement = Replacement(inputs=inputs, state=manifest.state)
         if not inputs and not with_derived:
             return _report(manifest, replacement), False
@@ -246,12 +247,15 @@ class Compactor:
             return []
         return choose_packs(packs, most=self._settings.max_packs // 2)
 
-    def _wants_derived(self, manifest: Manifest, inputs: Sequence[PackRow]) -> bool:
+    def _wants_derived(
+        self, manifest: Manifest, inputs: Sequence[PackRow], *, anew: bool = False
+    ) -> bool:
+        """``anew``: also where the rows say that all is well, since the files may be lost."""
         total = sum(pack.object_count for pack in manifest.packs)
         if total < self._settings.derived_min_objects:
             return False
         index = manifest.derived.get(DerivedKind.MULTI_PACK_INDEX)
-        if index is None or DerivedKind.COMMIT_GRAPH not in manifest.derived:
+        if anew or index is None or DerivedKind.COMMIT_GRAPH not in manifest.derived:
             return True
         if index.packs & {pack.stem for pack in inputs}:
             return True

@@ -134,7 +134,7 @@ class Verifier:
                     Finding(Severity.FAULT, repository.path, each, _RESTORE) for each in words
                 ]
         for words in await asyncio.gather(*(self._check_derived(row) for row in derived)):
-            cure = f"och repository compact {repository.path}"
+            cure = f"och repository compact --all {repository.path}"
             found += [Finding(Severity.NOTE, repository.path, each, cure) for each in words]
         return found
 

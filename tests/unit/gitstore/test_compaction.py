@@ -223,6 +223,13 @@ async def test_a_lost_derived_file_costs_speed_only(
     async with other.open(repository_id) as local:
         assert not (local.path / "objects/pack/multi-pack-index").exists()
 
+    # The rows do not know that it is lost; asked for everything, a compaction makes it anew.
+    assert await other.compactor.compact(repository_id, everything=True) is not None
+    async with other.open(repository_id) as local:
+        assert (local.path / "objects/pack/multi-pack-index").exists()
+    assert await other.compactor.compact(repository_id, everything=True) is not None
+    assert [info.key async for info in object_store.list("derived/")] != []
+
 
 async def test_a_prune_drops_what_no_ref_reaches(
     push: PushPack,

@@ -149,7 +149,7 @@ async def test_a_missing_derived_file_is_a_note(
             Severity.NOTE,
             "ann-demo/demo",
             f"derived file: {key} is missing from the object store",
-            "och repository compact ann-demo/demo",
+            "och repository compact --all ann-demo/demo",
         )
     ]
 
