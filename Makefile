@@ -39,7 +39,7 @@ test: $(DEV_READY)
 	@sh .ci/debian-packages
 	@$(MAKE) --no-print-directory $(ISOMORPHIC_READY)
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 lint: $(DEV_READY)
 	$(BIN)/ruff format --check
