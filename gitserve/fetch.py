@@ -182,7 +182,7 @@ async def _run(
 ) -> bool:
     git = op.runtime.git
     async with (
-        git.open(repository.id) as cached,
+        git.open(repository.id, repository.state) as cached,
         git.processes.start([*args, str(cached.path)], protocol=version, size=size) as child,
     ):
         return await relay(op, child, source, writer)

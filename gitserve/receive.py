@@ -29,19 +29,24 @@ _CAPABILITIES = (
 _OID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 
-async def advertise_receive(op: OpContext, repository: GitRepository) -> bytes:
-    """The ref advertisement of a push: branches, tags and other refs, but no ``.have`` lines."""
+async def advertise_receive(
+    op: OpContext, repository: GitRepository
+) -> tuple[GitRepository, bytes]:
+    """The ref advertisement of a push: branches, tags and other refs, but no ``.have`` lines.
+
+    Also returns the repository with the counters as they were when the refs were read: the client
+    may send a pack that builds on what it saw, so the push is to be judged by no older copy.
+    """
     lists = op.runtime.git.ref_lists
-    key = ("receive-pack", repository.id, repository.generation)
-    answer = lists.get(key)
+    answer = lists.get(("receive-pack", repository.id, repository.generation))
     if answer is None:
         async with op.read() as tx:
             state = await op.runtime.git.state(tx.session, repository.id)
             refs = await op.runtime.git.list_refs(tx.session, repository.id)
+        repository = repository.at(state)
         answer = _advertisement(repository, refs)
-        if state.generation == repository.generation:
-            lists.put(key, answer)
-    return answer
+        lists.put(("receive-pack", repository.id, repository.generation), answer)
+    return repository, answer
 
 
 def _advertisement(repository: GitRepository, refs: Sequence[RefRow]) -> bytes:

@@ -174,6 +174,7 @@ class _Exchange:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.body: RequestBody | None = None
         self.response: Response | None = None
+        self.is_identified = False
 
     async def run(self) -> None:
         try:
@@ -200,11 +201,9 @@ class _Exchange:
             raise _Refused(405, f"{self.route.endpoint.value} answers {self.route.method}", allow)
         service = self._service()
         if self.route.endpoint is _Endpoint.INFO_REFS:
-            await self._authenticate()
             await self._advertise(service)
             return
         self._open_body(service)
-        await self._authenticate()
         await self._serve_post(service)
 
     def _service(self) -> GitService:
@@ -241,11 +240,19 @@ class _Exchange:
                 seconds=FETCH_BODY_SECONDS,
             )
 
-    async def _authenticate(self) -> None:
-        """Raises Unauthenticated for a credential that is wrong, even where none is needed."""
+    async def _open(self, service: GitService) -> GitRepository:
+        """Find out who asks, then open the repository; ``is_identified`` tells how far it came.
+
+        Raises Unauthenticated for a credential that is wrong, even where none is needed, and as
+        ``open_repository``.
+        """
         header = self.headers.get(b"authorization")
         text = None if header is None else header.decode("latin-1")
-        self.op = self.op.acting_as(await authenticate_authorization(self.op, text))
+        async with self.op.one_snapshot() as op:
+            actor = await authenticate_authorization(op, text)
+            self.op = self.op.acting_as(actor)
+            self.is_identified = True
+            return await open_repository(op.acting_as(actor), self.route.repository, service)
 
     @property
     def version(self) -> int:
@@ -258,11 +265,11 @@ class _Exchange:
         return self.response
 
     async def _advertise(self, service: GitService) -> None:
-        repository = await open_repository(self.op, self.route.repository, service)
+        repository = await self._open(service)
         response = self._respond(f"application/x-{service.value}-advertisement")
         if service is GitService.PUSH:
             self._refuse_when_draining()
-            refs = await advertise_receive(self.op, repository)
+            _, refs = await advertise_receive(self.op, repository)
             await response.write(_service_header(service) + refs)
         elif self.version == 2:
             await advertise_upload_pack(self.op, repository, response, version=2, door=Door.HTTP)
@@ -281,12 +288,14 @@ class _Exchange:
         assert self.body is not None
         response = self._respond(f"application/x-{service.value}-result")
         try:
+            repository = await self._open(service)
             if service is GitService.PUSH:
                 self._refuse_when_draining()
-            repository = await open_repository(self.op, self.route.repository, service)
         except ForgeError as error:
             if self._asks_for_credentials(error):
                 raise
+            if not self.is_identified and not isinstance(error, Unavailable):
+                raise  # about the credential, whatever it was to be used for
             await self._refuse_in_packets(service, judge(self.op, error), response)
             return
         if await self._is_probe():

@@ -36,6 +36,7 @@ from gitstore.manifest import (
     PackRow,
     RefRow,
     RepositoryState,
+    prune_is_running,
     read_manifest,
     read_state,
 )
@@ -63,6 +64,11 @@ class CachedRepository:
     @property
     def objects(self) -> Path:
         return self.path / "objects"
+
+    @property
+    def is_being_pruned(self) -> bool:
+        """Whether objects that no ref reaches may be gone in a moment; see ``compaction``."""
+        return prune_is_running(self.prune_epoch)
 
     def packed_refs(self) -> list[RefRow]:
         """The refs of ``generation``."""
@@ -99,15 +105,19 @@ class RepositoryCache:
         return self.root / "repositories" / str(repository_id)
 
     @contextlib.asynccontextmanager
-    async def open(self, repository_id: int) -> AsyncIterator[CachedRepository]:
+    async def open(
+        self, repository_id: int, state: RepositoryState | None = None
+    ) -> AsyncIterator[CachedRepository]:
         """Bring the copy up to date and keep it from eviction for the length of the block.
 
+        ``state`` says how new it must be at least; without it, as new as the database now.
         Raises RepositoryGone, RepositoryUnreadable, StorageUnavailable, DatabaseUnavailable.
         """
         async with contextlib.AsyncExitStack() as stack:
             for _ in range(_ATTEMPTS):
-                async with self._database.read() as session:
-                    state = await read_state(session, repository_id)
+                if state is None:
+                    async with self._database.read() as session:
+                        state = await read_state(session, repository_id)
                 try:
                     directory = self._directory(state)
                     stack.callback(directory.close)
@@ -121,6 +131,7 @@ class RepositoryCache:
                         held = await self._fill(directory, repository_id)
                 except (DirectoryGone, FileNotFoundError):
                     # Deleted or evicted under our hands: begin again with a new folder.
+                    state = None
                     await stack.aclose()
                     continue
                 except OSError as error:

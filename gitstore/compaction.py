@@ -5,11 +5,13 @@ A prune drops what no ref reaches. It works beside pushes in two steps, each of 
 prune epoch, since every push compares the epoch in its commit and checks its objects again if it
 has changed:
 
-1. Begin an epoch and read refs and packs under the repository's lock. A push that commits later has
-   looked at these refs or newer ones, so what it relies on is reachable from them, or in packs that
-   came after.
-2. Put everything those refs reach into a new pack, and let it replace the packs of step 1. The new
-   epoch makes a push that relied on anything else look again, and be refused.
+1. Begin an epoch with an odd number and read refs and packs under the repository's lock. A push
+   that commits later has looked at these refs or newer ones. In such an epoch it may rely only on
+   what they reach, which step 2 keeps, and on what it brings itself, which step 2 leaves alone.
+2. Put everything the refs of step 1 reach into a new pack, and let it replace the packs of step 1.
+   The new epoch has an even number: all that is left is whole, whether or not a ref reaches it.
+
+A prune that dies leaves the odd epoch, in which pushes are only looked at harder.
 
 Uploads come before the transaction, under an intent row, as in a push (see ``transactions``).
 """
@@ -171,7 +173,8 @@ class Compactor:
                 update(Repository)
                 .where(Repository.id == repository_id)
                 .values(
-                    prune_epoch=Repository.prune_epoch + 1,
+                    # The next odd number.
+                    prune_epoch=Repository.prune_epoch + 1 + Repository.prune_epoch % 2,
                     # Local copies learn of the epoch with the next generation.
                     generation=Repository.generation + 1,
                 )

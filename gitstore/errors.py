@@ -42,6 +42,10 @@ class MissingObjects(PackRejected):
     """A pushed ref would refer to objects that neither the pack nor the repository has."""
 
 
+class RelyingOnGarbage(PackRejected):
+    """A push needs objects that no ref reaches, of a repository that is being pruned."""
+
+
 class PruneEpochChanged(GitStoreError):
     """Objects were dropped since the push was checked: refresh and check again."""
 

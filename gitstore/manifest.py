@@ -76,6 +76,11 @@ class Manifest:
     derived: dict[DerivedKind, DerivedRow]
 
 
+def prune_is_running(prune_epoch: int) -> bool:
+    """Epochs with odd numbers begin with a prune and end with it; see ``compaction``."""
+    return prune_epoch % 2 == 1
+
+
 async def read_state(session: AsyncSession, repository_id: int) -> RepositoryState:
     """Raises RepositoryGone."""
     row = (

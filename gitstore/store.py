@@ -43,19 +43,24 @@ class GitStore:
         self.compactor = Compactor(self.cache, database, store, self.processes, settings)
 
     @contextlib.asynccontextmanager
-    async def open(self, repository_id: int) -> AsyncIterator[CachedRepository]:
+    async def open(
+        self, repository_id: int, state: RepositoryState | None = None
+    ) -> AsyncIterator[CachedRepository]:
         """A local copy as new as the database, for the length of the block.
 
+        Whoever has just read the repository's ``state`` spares another look at it.
         Raises RepositoryGone, RepositoryUnreadable, StorageUnavailable, DatabaseUnavailable.
         """
-        async with self.cache.open(repository_id) as repository:
+        async with self.cache.open(repository_id, state) as repository:
             yield repository
 
     @contextlib.asynccontextmanager
-    async def begin(self, repository_id: int) -> AsyncIterator[GitTransaction]:
+    async def begin(
+        self, repository_id: int, state: RepositoryState | None = None
+    ) -> AsyncIterator[GitTransaction]:
         """A place to put new objects, and the means to commit them. Raises as ``open``."""
         async with (
-            self.cache.open(repository_id) as repository,
+            self.cache.open(repository_id, state) as repository,
             open_quarantine(
                 self.cache.root, repository, self.processes, self.settings
             ) as quarantine,

@@ -77,6 +77,8 @@ class GitTransaction:
         self._database = database
         self._store = store
         self.quarantine = quarantine
+        self.received_in_epoch = quarantine.repository.prune_epoch
+        """The prune epoch of the local copy that a pack is checked against when it comes."""
 
     @property
     def repository(self) -> CachedRepository:

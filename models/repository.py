@@ -18,8 +18,9 @@ class Visibility(enum.Enum):
 class Repository(Timestamps, Base):
     """``generation`` grows with every change of refs, packs or the default branch.
 
-    ``prune_epoch`` grows when objects were dropped; a push that began in an older epoch checks
-    again. ``default_branch`` is a short name (``main``) and need not exist yet.
+    ``prune_epoch`` grows when a prune begins, then it is odd, and when it has dropped objects; a
+    push that began in an older epoch checks again. ``default_branch`` is a short name (``main``)
+    and need not exist yet.
     """
 
     __tablename__ = "repositories"

@@ -136,6 +136,14 @@ async def get_repository(
     transaction ends. Raises NotFound (also for what the actor may not see), Unauthenticated,
     Forbidden, InsufficientScopes and FailedPrecondition for an archived one.
     """
+    repository, _ = await get_named_repository(tx, id_or_path, action, lock=lock)
+    return repository
+
+
+async def get_named_repository(
+    tx: ReadTransaction, id_or_path: int | tuple[str, str], action: Action, *, lock: bool = False
+) -> tuple[Repository, str]:
+    """As ``get_repository``, with the repository's ``OWNER/NAME`` as both are written now."""
     actor = await credentials.reload(tx.session, tx.actor)
     # Missing and hidden repositories take the same statements.
     repository_id = _resolve(id_or_path)
@@ -146,7 +154,9 @@ async def get_repository(
             select(Repository.id).where(Repository.id == repository_id).with_for_update()
         )
     candidate = await _find(tx, actor, repository_id)
-    return _judge(actor, candidate, action, id_or_path)
+    repository = _judge(actor, candidate, action, id_or_path)
+    assert candidate is not None  # or it would have been judged not to exist
+    return repository, candidate.name_with_owner
 
 
 async def require(tx: ReadTransaction, action: Action, repository: Repository) -> None:

@@ -71,9 +71,7 @@ async def authenticate_token(op: OpContext, token: str) -> Actor:
         raise Unauthenticated(BAD_CREDENTIALS)
     token_hash = hash_token(token)
     async with op.read() as tx:
-        row = await tx.session.scalar(
-            select(AccessToken).where(AccessToken.token_hash == token_hash)
-        )
+        row = await credentials.find(tx.session, AccessToken, AccessToken.token_hash == token_hash)
         if row is None or not is_same_hash(row.token_hash, token_hash):
             raise Unauthenticated(BAD_CREDENTIALS)
         actor = await credentials.load_access_token(tx.session, row)
@@ -85,7 +83,7 @@ async def authenticate_session(op: OpContext, cookie_value: str) -> Actor:
     """Read a browser's cookie. Raises as ``authenticate_token``."""
     token_hash = hash_token(cookie_value)
     async with op.read() as tx:
-        row = await tx.session.scalar(select(Session).where(Session.token_hash == token_hash))
+        row = await credentials.find(tx.session, Session, Session.token_hash == token_hash)
         if row is None or not is_same_hash(row.token_hash, token_hash):
             raise Unauthenticated(credentials.SESSION_ENDED)
         actor = await credentials.load_session(tx.session, row)
@@ -105,7 +103,8 @@ async def authenticate_signed(op: OpContext, token: str) -> Actor:
     except InvalidSignedToken as error:
         raise Unauthenticated(BAD_CREDENTIALS) from error
     async with op.read() as tx:
-        row = await tx.session.get(Session, min(claims.session_id, 2**31 - 1))
+        session_id = min(claims.session_id, 2**31 - 1)
+        row = await credentials.find(tx.session, Session, Session.id == session_id)
         if row is None or not is_same_hash(row.token_hash, hash_signed_token_id(claims.token_id)):
             raise Unauthenticated(credentials.SESSION_ENDED)
         actor = await credentials.load_session(tx.session, row)
@@ -143,8 +142,8 @@ async def authenticate_ssh_key(
     Raises Unauthenticated for an unknown key, Forbidden for a suspended user, Unavailable.
     """
     async with op.read() as tx:
-        row = await tx.session.scalar(
-            select(SSHKey).where(SSHKey.fingerprint == public_key_blob_fingerprint)
+        row = await credentials.find(
+            tx.session, SSHKey, SSHKey.fingerprint == public_key_blob_fingerprint
         )
         if row is None or not is_same_hash(row.fingerprint, public_key_blob_fingerprint):
             raise Unauthenticated(credentials.KEY_UNKNOWN)

@@ -55,12 +55,16 @@ class Transaction(ReadTransaction):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class OpContext:
-    """``address`` is the client's, already freed of proxies that are not trusted."""
+    """``address`` is the client's, already freed of proxies that are not trusted.
+
+    ``snapshot`` is set within ``one_snapshot`` alone.
+    """
 
     runtime: Runtime
     actor: Actor
     request_id: str
     address: str | None = None
+    snapshot: AsyncSession | None = None
 
     @property
     def log(self) -> Any:
@@ -73,8 +77,20 @@ class OpContext:
         return dataclasses.replace(self, actor=actor)
 
     @contextlib.asynccontextmanager
+    async def one_snapshot(self) -> AsyncIterator["OpContext"]:
+        """The same operation, whose reads in the block, one after another, are one transaction.
+
+        So to find out who asks and what that user may do costs one. Raises as ``read``.
+        """
+        async with self.read() as tx:
+            yield dataclasses.replace(self, snapshot=tx.session)
+
+    @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[ReadTransaction]:
         """Raises Unavailable when the database does not answer."""
+        if self.snapshot is not None:
+            yield ReadTransaction(self, self.snapshot)
+            return
         try:
             async with self.runtime.database.read() as session:
                 yield ReadTransaction(self, session)

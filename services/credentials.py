@@ -5,8 +5,9 @@ actor: rights are judged at the time of use, so whoever judges asks again (K10).
 """
 
 import dataclasses
+from typing import TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import AccessToken, AccessTokenRepository, Session, SSHKey, User
@@ -15,6 +16,8 @@ from services import scopes
 from services.actor import Actor, ActorKind
 from services.errors import Forbidden, Unauthenticated
 
+Credential = TypeVar("Credential", Session, AccessToken, SSHKey)
+
 SESSION_ENDED = "the session has ended; sign in again"
 TOKEN_EXPIRED = "access token has expired"  # noqa: S105
 TOKEN_REVOKED = "access token has been revoked"  # noqa: S105
@@ -22,12 +25,21 @@ KEY_UNKNOWN = "the SSH key is not known here; add it to an account first"
 SUSPENDED = "the account is suspended; ask the administrator of this server"
 
 
+async def find(
+    session: AsyncSession, table: type[Credential], condition: ColumnElement[bool]
+) -> Credential | None:
+    """The row of ``table`` that the condition names; its user is read by the same statement."""
+    statement = select(table, User).outerjoin(User, User.id == table.user_id).where(condition)
+    row = (await session.execute(statement)).first()
+    return None if row is None else row[0]
+
+
 async def load_session(session: AsyncSession, row: Session) -> Actor:
     """Raises Unauthenticated when it has ended and Forbidden for a suspended user."""
     if row.revoked_at is not None or row.expires_at <= utc_now():
         raise Unauthenticated(SESSION_ENDED)
     user = await _user(session, row.user_id)
-    return Actor(
+    actor = Actor(
         ActorKind.SESSION,
         user_id=user.id,
         login=user.login,
@@ -35,6 +47,7 @@ async def load_session(session: AsyncSession, row: Session) -> Actor:
         credential_id=row.id,
         confirmed_at=row.confirmed_at,
     )
+    return _keep(session, actor)
 
 
 def new_session_actor(user: User) -> Actor:
@@ -65,7 +78,7 @@ async def load_access_token(session: AsyncSession, row: AccessToken) -> Actor:
             AccessTokenRepository.access_token_id == row.id
         )
         repository_ids = frozenset(await session.scalars(listed))
-    return Actor(
+    actor = Actor(
         ActorKind.ACCESS_TOKEN,
         user_id=user.id,
         login=user.login,
@@ -74,26 +87,29 @@ async def load_access_token(session: AsyncSession, row: AccessToken) -> Actor:
         scopes=granted,
         repository_ids=repository_ids,
     )
+    return _keep(session, actor)
 
 
 async def load_ssh_key(session: AsyncSession, row: SSHKey) -> Actor:
     """A user's key or a deploy key. Raises Forbidden for a suspended user."""
     if row.repository_id is not None:
-        return Actor(
+        actor = Actor(
             ActorKind.DEPLOY_KEY,
             credential_id=row.id,
             repository_ids=frozenset((row.repository_id,)),
             read_only=row.read_only,
         )
+        return _keep(session, actor)
     assert row.user_id is not None  # The table's check constraint says so.
     user = await _user(session, row.user_id)
-    return Actor(
+    actor = Actor(
         ActorKind.SSH_KEY,
         user_id=user.id,
         login=user.login,
         is_site_admin=user.is_site_admin,
         credential_id=row.id,
     )
+    return _keep(session, actor)
 
 
 async def reload(session: AsyncSession, actor: Actor) -> Actor:
@@ -104,10 +120,21 @@ async def reload(session: AsyncSession, actor: Actor) -> Actor:
     """
     if actor.kind in (ActorKind.ANONYMOUS, ActorKind.OPERATOR):
         return actor
-    known: dict[Actor, Actor] = session.info.setdefault("actors", {})
+    known = _known(session)
     if actor not in known:
         known[actor] = await _reload(session, actor)
     return known[actor]
+
+
+def _known(session: AsyncSession) -> dict[Actor, Actor]:
+    """The actors whose worth was looked at in this transaction, and what it is."""
+    known: dict[Actor, Actor] = session.info.setdefault("actors", {})
+    return known
+
+
+def _keep(session: AsyncSession, actor: Actor) -> Actor:
+    _known(session)[actor] = actor
+    return actor
 
 
 async def _reload(session: AsyncSession, actor: Actor) -> Actor:
@@ -121,17 +148,17 @@ async def _reload(session: AsyncSession, actor: Actor) -> Actor:
         )
     match actor.kind:
         case ActorKind.SESSION:
-            row = await session.get(Session, actor.credential_id)
+            row = await find(session, Session, Session.id == actor.credential_id)
             if row is None:
                 raise Unauthenticated(SESSION_ENDED)
             return await load_session(session, row)
         case ActorKind.ACCESS_TOKEN:
-            token = await session.get(AccessToken, actor.credential_id)
+            token = await find(session, AccessToken, AccessToken.id == actor.credential_id)
             if token is None:
                 raise Unauthenticated(TOKEN_REVOKED)
             return await load_access_token(session, token)
         case _:
-            key = await session.get(SSHKey, actor.credential_id)
+            key = await find(session, SSHKey, SSHKey.id == actor.credential_id)
             if key is None:
                 raise Unauthenticated(KEY_UNKNOWN)
             return await load_ssh_key(session, key)

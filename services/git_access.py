@@ -3,6 +3,7 @@
 import dataclasses
 import enum
 
+from gitstore.manifest import RepositoryState
 from services import access
 from services.access import Action
 from services.context import OpContext
@@ -41,6 +42,19 @@ class GitRepository:
     head: str
     moved_from: str | None = None
 
+    @property
+    def state(self) -> RepositoryState:
+        """What a local copy has to be as new as."""
+        return RepositoryState(
+            self.id, self.generation, self.prune_epoch, self.head, self.object_format
+        )
+
+    def at(self, state: RepositoryState) -> "GitRepository":
+        """The same repository as it was at another moment."""
+        return dataclasses.replace(
+            self, generation=state.generation, prune_epoch=state.prune_epoch, head=state.head
+        )
+
 
 def parse_path(path: str) -> tuple[str, str]:
     """Owner and name of ``OWNER/NAME``, with or without ``.git`` and slashes around.
@@ -57,8 +71,9 @@ async def open_repository(op: OpContext, path: str, service: GitService) -> GitR
     """Raises NotFound (also when the actor may not read it), Forbidden, FailedPrecondition."""
     owner, name = parse_path(path)
     async with op.read() as tx:
-        repository = await access.get_repository(tx, (owner, name), _ACTION[service])
-        name_with_owner = await access.name_with_owner(tx, repository)
+        repository, name_with_owner = await access.get_named_repository(
+            tx, (owner, name), _ACTION[service]
+        )
     moved = name_with_owner.lower() != f"{owner}/{name}".lower()
     return GitRepository(
         id=repository.id,

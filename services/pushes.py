@@ -11,6 +11,7 @@ from gitstore.errors import (
     MissingObjects,
     PackRejected,
     PruneEpochChanged,
+    RelyingOnGarbage,
     UploadIntentGone,
 )
 from gitstore.identifiers import new_ulid
@@ -38,6 +39,7 @@ _LOOKS_IN_NEW_EPOCHS = 4
 _FEW_OBJECTS = 2000
 _MISSING = "missing necessary objects"
 _SHALLOW = "shallow update not allowed"
+_BEING_PRUNED = "it needs objects that are being pruned; fetch, then push again"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -114,6 +116,7 @@ class _PushInProgress:
         self.rejected: dict[str, str] = {}
         self._forced_names: set[str] = set()
         self._object_count = 0
+        self._pruned_away = False
 
     @property
     def accepted(self) -> list[RefCommand]:
@@ -138,10 +141,10 @@ class _PushInProgress:
         progress: Callable[[bytes], Awaitable[None]] | None,
         input_ended: Callable[[], None],
     ) -> PushOutcome:
-        await self._judge_names()
+        self._judge_names()
         if not self.accepted:
             return self.outcome()
-        async with self.op.runtime.git.begin(self.repository.id) as work:
+        async with self.op.runtime.git.begin(self.repository.id, self.repository.state) as work:
             stored = None
             if any(command.new for command in self.request.commands):
                 try:
@@ -165,39 +168,37 @@ class _PushInProgress:
     async def _judge_and_upload(
         self, work: GitTransaction, pack: ReceivedPack | None
     ) -> tuple[list[RefUpdate], StoredPack | None]:
-        """Judge the refs and what the pack holds; make it durable if anything may be committed."""
-        if pack is None or not pack.self_contained:
-            updates = await self._judge_objects(work, trusted=False)
-            return updates, await work.upload(pack) if updates and pack is not None else None
-        # Only the search for .gitmodules takes long in a first push that index-pack found whole: a
-        # second or two for tens of thousands of commits, in which the pack is uploaded.
-        search = asyncio.create_task(self._unsafe_tips(work))
-        stored = None
+        """Judge the refs and what the pack holds, and make it durable meanwhile.
+
+        Both take time, and refusals are rare: then the upload is removed again.
+        """
+        if pack is None:
+            return await self._judge_objects(work, trusted=False), None
+        upload = asyncio.create_task(work.upload(pack))
         try:
-            updates = await self._judge_connected(work, trusted=True)
-            if updates:
-                stored = await work.upload(pack)
-            updates = self._without(updates, await search)
-        except BaseException:
-            if stored is not None:
-                await work.discard(stored)
+            updates = await self._judge_objects(work, trusted=pack.self_contained)
+            stored = await upload
+        except asyncio.CancelledError:
+            upload.cancel()  # what it leaves behind is for the sweep
+            await asyncio.gather(upload, return_exceptions=True)
             raise
-        finally:
-            search.cancel()
-            await asyncio.gather(search, return_exceptions=True)
-        if stored is not None and not updates:
-            await work.discard(stored)
-            stored = None
-        return updates, stored
+        except Exception:
+            uploaded = (await asyncio.gather(upload, return_exceptions=True))[0]
+            if isinstance(uploaded, StoredPack):
+                await work.discard(uploaded)
+            raise
+        if updates:
+            return updates, stored
+        await work.discard(stored)
+        return [], None
 
     def _reject_all(self, reason: str) -> None:
         for command in self.accepted:
             self.rejected[command.name] = reason
 
-    async def _judge_names(self) -> None:
-        """Rules that need no objects."""
-        async with self.op.read() as tx:
-            head = (await self.op.runtime.git.state(tx.session, self.repository.id)).head
+    def _judge_names(self) -> None:
+        """Rules that need no objects. What the default branch is by then is looked at again."""
+        head = self.repository.head
         deny_deletes = self.op.runtime.settings.deny_deletes
         for command in self.request.commands:
             fault = ref_name_fault(command.name) if command.new else None
@@ -259,6 +260,8 @@ class _PushInProgress:
         if command.new is None:
             return None
         if command.new not in described or command.new in broken:
+            if self._pruned_away:
+                return _BEING_PRUNED
             return _SHALLOW if self.request.is_shallow else _MISSING
         if command.name.startswith(BRANCHES) and described[command.new].type != "commit":
             return "a branch must point to a commit"
@@ -277,7 +280,7 @@ class _PushInProgress:
 
         None for every other push, which has to be looked at in all respects.
         """
-        if not 0 < self._object_count <= _FEW_OBJECTS:
+        if not 0 < self._object_count <= _FEW_OBJECTS or self._links_need_a_look(work):
             return None
         try:
             new = await work.quarantine.new_commits(tips, known)
@@ -285,15 +288,25 @@ class _PushInProgress:
             return None
         return new if all(tip in new.parents for tip in tips) else None
 
+    def _links_need_a_look(self, work: GitTransaction) -> bool:
+        """Whether trees and blobs have to be followed: see ``Quarantine.new_commits``."""
+        local = work.quarantine.repository
+        return local.is_being_pruned or local.prune_epoch != work.received_in_epoch
+
     async def _unconnected(
         self, work: GitTransaction, tips: Sequence[str], known: Sequence[str], *, trusted: bool
     ) -> set[str]:
         """The tips whose history is not complete."""
         if trusted:
             return set()
+        check = work.quarantine.check_connected
+        if work.quarantine.repository.is_being_pruned:
+            check = work.quarantine.check_brought
         try:
-            await work.quarantine.check_connected(tips, known)
-        except MissingObjects:
+            await check(tips, known)
+        except (MissingObjects, RelyingOnGarbage) as error:
+            if isinstance(error, RelyingOnGarbage):
+                self._pruned_away = True
             if len(tips) == 1 or len(tips) > _TIPS_JUDGED_ALONE:
                 return set(tips)
             broken = set()

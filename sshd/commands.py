@@ -75,6 +75,7 @@ async def run(
         case GitService.ARCHIVE:
             return await serve_upload_archive(op, repository, reader, writer)
         case GitService.PUSH:
-            await writer.write(await advertise_receive(op, repository))
+            repository, refs = await advertise_receive(op, repository)
+            await writer.write(refs)
             await serve_receive_pack(op, repository, reader, writer, door=Door.SSH)
             return True

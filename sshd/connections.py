@@ -60,6 +60,7 @@ class GitConnection(asyncssh.SSHServerConnection):
         self._admitted = False
         self._attempts = 0
         self._proven_fingerprint: str | None = None
+        self._offers_taken: set[str] = set()
         self._tcp_full = False
         self._exchanging_keys = False
         self._writable = asyncio.Event()
@@ -121,16 +122,21 @@ class GitConnection(asyncssh.SSHServerConnection):
         """
         if username != USER:
             return False
+        fingerprint = key.get_fingerprint()
+        if fingerprint in self._offers_taken:
+            return True  # each session looks again at what the key is worth
         op = new_operation(self._reception.runtime, self._address)
         try:
-            await authenticate_ssh_key(op, key.get_fingerprint(), proven=False)
+            await authenticate_ssh_key(op, fingerprint, proven=False)
         except Exception as error:
             shown = judge(op, error)
-            if shown.code in (ErrorCode.UNAUTHENTICATED, ErrorCode.FORBIDDEN):
-                return shown.code is ErrorCode.FORBIDDEN
-            raise asyncssh.DisconnectError(
-                asyncssh.DISC_SERVICE_NOT_AVAILABLE, text_for(op, shown)
-            ) from error
+            if shown.code is ErrorCode.UNAUTHENTICATED:
+                return False
+            if shown.code is not ErrorCode.FORBIDDEN:
+                raise asyncssh.DisconnectError(
+                    asyncssh.DISC_SERVICE_NOT_AVAILABLE, text_for(op, shown)
+                ) from error
+        self._offers_taken.add(fingerprint)
         return True
 
     def sign_in(self) -> None:

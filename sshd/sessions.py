@@ -143,12 +143,17 @@ class GitSession(asyncssh.SSHServerSession[bytes]):
 
     async def _serve(self, op: OpContext) -> bool:
         """Whether all went well. Raises ForgeError, ClientGone, AnswerCut and the unexpected."""
-        op = op.acting_as(await authenticate_ssh_key(op, self._client.fingerprint))
+        fingerprint = self._client.fingerprint
         if self._command is None:
+            op = op.acting_as(await authenticate_ssh_key(op, fingerprint))
             self._say(line(await _greeting(op)))
             return False
-        command = commands.parse(self._command)
-        repository = await open_repository(op, command.path, command.service)
+        async with op.one_snapshot() as shared:
+            op = op.acting_as(await authenticate_ssh_key(shared, fingerprint))
+            command = commands.parse(self._command)
+            repository = await open_repository(
+                shared.acting_as(op.actor), command.path, command.service
+            )
         self._outlives_client = command.service is GitService.PUSH
         if repository.moved_from and command.service is not GitService.PUSH:
             self._say(line(f"this repository moved; use {repository.name_with_owner} instead"))

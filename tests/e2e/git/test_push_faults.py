@@ -244,6 +244,43 @@ async def test_objects_dropped_between_check_and_commit_make_the_push_check_agai
     await nothing_left(world)
 
 
+async def test_while_a_prune_goes_on_nothing_may_be_built_on_garbage(
+    client: Client, world: World, history: GitRepository
+) -> None:
+    """What no ref reaches is about to go; at other times it may come back."""
+    url, old = client.url("ann/demo", "ann"), history.oid("main")
+    garbage = history.commit("garbage")
+    await client.git("push", "--quiet", url, f"{garbage}:refs/heads/lost", cwd=history.path)
+    await client.git("push", "--quiet", "--delete", url, "lost", cwd=history.path)
+    child = history.commit("child")
+    empty = history.pack(garbage, f"^{garbage}")
+
+    async def push(name: str, oid: str, pack: bytes) -> bytes:
+        body = commands(f"{'0' * 40} {oid} refs/heads/{name}") + pack
+        return (await client.post("ann/demo", "git-receive-pack", body, login="ann")).body
+
+    assert b"ok refs/heads/again" in await push("again", garbage, empty)
+    await client.git("push", "--quiet", "--delete", url, "again", cwd=history.path)
+    async with world.runtime.database.write() as session:
+        await session.execute(
+            update(Repository)
+            .where(Repository.id == world.ids["demo"])
+            .values(prune_epoch=1, generation=Repository.generation + 1)
+        )
+    before = await refs(world)
+    for name, oid, pack in (
+        ("again", garbage, empty),
+        ("child", child, history.pack(child, f"^{garbage}")),
+    ):
+        refusal = f"ng refs/heads/{name} it needs objects that are being pruned; fetch, then push"
+        assert refusal.encode() in await push(name, oid, pack)
+    assert await refs(world) == before
+    await nothing_left(world)
+    whole = history.pack(child, f"^{old}")
+    assert b"ok refs/heads/child" in await push("child", child, whole)
+    assert (await refs(world))["refs/heads/child"] == child
+
+
 async def test_a_silent_check_keeps_the_connection_alive(
     client: Client, world: World, history: GitRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,12 @@ from sqlalchemy import select, update
 
 from gitstore import leases
 from gitstore.compaction import choose_packs
-from gitstore.errors import MissingObjects, PruneEpochChanged
+from gitstore.errors import (
+    MissingObjects,
+    PruneEpochChanged,
+    RelyingOnGarbage,
+    RepositoryUnreadable,
+)
 from gitstore.fsck import fsck_repository
 from gitstore.leases import leased
 from gitstore.maintenance import (
@@ -364,6 +369,85 @@ async def test_a_push_that_relies_on_garbage_is_told_to_look_again(
             work.quarantine.repository = fresh
             with pytest.raises(MissingObjects):
                 await work.quarantine.check_connected([garbage], [base])
+
+
+async def test_a_push_during_a_prune_may_not_rely_on_garbage(
+    push: PushPack,
+    source: GitRepository,
+    git_store: GitStore,
+    database: Database,
+    object_store: ObjectStore,
+    settings: GitStoreSettings,
+    repository_id: int,
+    when_packing: Interruption,
+) -> None:
+    """It would be committed before the prune is through, which then drops what it needs."""
+    base = await push_commits(push, source, 2)
+    garbage = source.commit("garbage")
+    await push(source.pack("main", f"^{base}"), RefUpdate(MAIN, base, garbage))
+    await push(None, RefUpdate(MAIN, garbage, base))
+    child = source.commit("child of garbage")
+    seen = []
+
+    async def happening() -> None:
+        async with git_store.begin(repository_id) as work:
+            assert work.repository.is_being_pruned
+            received = await work.quarantine.receive_pack(
+                Bytes(source.pack("main", f"^{garbage}")), progress=None, input_ended=lambda: None
+            )
+            assert received is not None
+            for tip in (child, garbage):
+                await work.quarantine.check_connected([tip], [base])
+                with pytest.raises(RelyingOnGarbage):
+                    await work.quarantine.check_brought([tip], [base])
+                seen.append(tip)
+        async with git_store.begin(repository_id) as work:
+            received = await work.quarantine.receive_pack(
+                Bytes(source.pack("main", f"^{base}")), progress=None, input_ended=lambda: None
+            )
+            await work.quarantine.check_brought([child, base], [base])
+            assert received is not None
+            stored = await work.upload(received)
+            async with database.write() as session:
+                wish = RefUpdate(MAIN, base, child)
+                applied = await work.apply(session, [wish], stored, atomic=False)
+            assert applied.rejected == {}
+
+    when_packing(happening)
+    await git_store.compactor.prune(repository_id)
+
+    assert seen == [child, garbage]
+    async with git_store.open(repository_id) as local:
+        assert not local.is_being_pruned
+    assert await has(second_node(database, object_store, settings), repository_id, garbage)
+    await assert_whole(database, object_store, settings, repository_id)
+
+
+async def test_a_prune_that_died_leaves_an_epoch_that_the_next_one_ends(
+    push: PushPack,
+    source: GitRepository,
+    git_store: GitStore,
+    repository_id: int,
+    when_packing: Interruption,
+) -> None:
+    async def dies() -> None:
+        raise RepositoryUnreadable("as if the disk had failed")
+
+    await push_commits(push, source, 2)
+    when_packing(dies)
+    with pytest.raises(RepositoryUnreadable):
+        await git_store.compactor.prune(repository_id)
+    async with git_store.open(repository_id) as local:
+        assert (local.prune_epoch, local.is_being_pruned) == (1, True)
+
+    async def nothing() -> None:
+        async with git_store.open(repository_id) as local:
+            assert (local.prune_epoch, local.is_being_pruned) == (3, True)
+
+    when_packing(nothing)
+    await git_store.compactor.prune(repository_id)
+    async with git_store.open(repository_id) as local:
+        assert (local.prune_epoch, local.is_being_pruned) == (4, False)
 
 
 async def test_young_garbage_can_be_kept(
