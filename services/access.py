@@ -9,7 +9,18 @@ import dataclasses
 import enum
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Select, and_, exists, false, func, or_, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    false,
+    func,
+    or_,
+    select,
+    true,
+)
 
 from models import (
     Collaborator,
@@ -146,14 +157,12 @@ async def get_named_repository(
     """As ``get_repository``, with the repository's ``OWNER/NAME`` as both are written now."""
     actor = await credentials.reload(tx.session, tx.actor)
     # Missing and hidden repositories take the same statements.
-    repository_id = _resolve(id_or_path)
     if lock:
-        if not isinstance(repository_id, int):
-            repository_id = await tx.session.scalar(select(repository_id)) or 0
+        repository_id = id_or_path if isinstance(id_or_path, int) else await _id_of(tx, id_or_path)
         await tx.session.execute(
             select(Repository.id).where(Repository.id == repository_id).with_for_update()
         )
-    candidate = await _find(tx, actor, repository_id)
+    candidate = await _find(tx, actor, id_or_path)
     repository = _judge(actor, candidate, action, id_or_path)
     assert candidate is not None  # or it would have been judged not to exist
     return repository, candidate.name_with_owner
@@ -196,7 +205,7 @@ async def roles_of(
     except ForgeError:
         return {}
     found = await tx.session.execute(
-        _select_candidates(current).where(Repository.id.in_(repository_ids))
+        _CANDIDATES.where(Repository.id.in_(repository_ids)), _for(current)
     )
     roles: dict[int, Role] = {}
     for candidate in (_Candidate(*row) for row in found):
@@ -213,7 +222,7 @@ async def refusals(
     are left out."""
     current = await credentials.reload(tx.session, tx.actor)
     found = await tx.session.execute(
-        _select_candidates(current).where(Repository.id.in_(repository_ids))
+        _CANDIDATES.where(Repository.id.in_(repository_ids)), _for(current)
     )
     candidates = {row[0].id: _Candidate(*row) for row in found}
     refused: dict[int, ForgeError] = {}
@@ -298,50 +307,70 @@ def repository_not_found(owner: str, name: str) -> NotFound:
     return NotFound(not_found_text((owner, name)))
 
 
-def _resolve(id_or_path: int | tuple[str, str]) -> int | ColumnElement[int]:
-    """The id a path names now or named once, as part of a statement; 0, no row's, for none."""
-    if isinstance(id_or_path, int):
-        return id_or_path if is_id(id_or_path) else 0
-    login, name = (name_key(part) for part in id_or_path)
-    owner_id = func.coalesce(
-        select(_owners.id).where(_owners.login_key == login).scalar_subquery(),
-        select(LoginRedirect.owner_id).where(LoginRedirect.login_key == login).scalar_subquery(),
-    )
-    return func.coalesce(
-        select(Repository.id)
-        .where(Repository.owner_id == owner_id, Repository.name_key == name)
-        .scalar_subquery(),
-        select(RepositoryRedirect.repository_id)
-        .where(RepositoryRedirect.owner_id == owner_id, RepositoryRedirect.name_key == name)
-        .scalar_subquery(),
-        0,
-    )
+async def _id_of(tx: ReadTransaction, path: tuple[str, str]) -> int:
+    found: int | None = await tx.session.scalar(select(_RESOLVED), _named(path))
+    return found or 0
 
 
 async def _find(
-    tx: ReadTransaction, actor: Actor, repository_id: int | ColumnElement[int]
+    tx: ReadTransaction, actor: Actor, id_or_path: int | tuple[str, str]
 ) -> _Candidate | None:
+    by_id = isinstance(id_or_path, int)
     found = await tx.session.execute(
-        _select_candidates(actor)
-        .where(Repository.id == repository_id)
-        .execution_options(populate_existing=True)
+        _CANDIDATE_BY_ID if by_id else _CANDIDATE_BY_PATH,
+        {**_named(id_or_path), **_for(actor)},
+        execution_options={"populate_existing": True},
     )
     row = found.first()
     return None if row is None else _Candidate(*row)
 
 
-def _select_candidates(actor: Actor) -> Select[Repository, str, str | None]:
-    return (
-        select(Repository, _owners.login, Collaborator.role)
-        .join(Owner.__table__, _owners.id == Repository.owner_id)
-        .outerjoin(
-            Collaborator,
-            and_(
-                Collaborator.repository_id == Repository.id,
-                Collaborator.user_id == (actor.user_id or 0),
-            ),
-        )
+def _named(id_or_path: int | tuple[str, str]) -> dict[str, int | str]:
+    """The parameters with which _RESOLVED, and what is made of it, means this repository."""
+    if isinstance(id_or_path, int):
+        return {"named_id": id_or_path if is_id(id_or_path) else 0}
+    login, name = (name_key(part) for part in id_or_path)
+    return {"named_login": login, "named_name": name}
+
+
+def _for(actor: Actor) -> dict[str, int]:
+    """The parameter of _CANDIDATES."""
+    return {"asking_user_id": actor.user_id or 0}
+
+
+# Statements that every request runs are put together once; that takes as long as to run them.
+_NAMED_OWNER_ID = func.coalesce(
+    select(_owners.id).where(_owners.login_key == bindparam("named_login")).scalar_subquery(),
+    select(LoginRedirect.owner_id)
+    .where(LoginRedirect.login_key == bindparam("named_login"))
+    .scalar_subquery(),
+)
+# The id a path names now or named once; 0, no row's, for none.
+_RESOLVED = func.coalesce(
+    select(Repository.id)
+    .where(Repository.owner_id == _NAMED_OWNER_ID, Repository.name_key == bindparam("named_name"))
+    .scalar_subquery(),
+    select(RepositoryRedirect.repository_id)
+    .where(
+        RepositoryRedirect.owner_id == _NAMED_OWNER_ID,
+        RepositoryRedirect.name_key == bindparam("named_name"),
     )
+    .scalar_subquery(),
+    0,
+)
+_CANDIDATES = (
+    select(Repository, _owners.login, Collaborator.role)
+    .join(Owner.__table__, _owners.id == Repository.owner_id)
+    .outerjoin(
+        Collaborator,
+        and_(
+            Collaborator.repository_id == Repository.id,
+            Collaborator.user_id == bindparam("asking_user_id"),
+        ),
+    )
+)
+_CANDIDATE_BY_ID = _CANDIDATES.where(Repository.id == bindparam("named_id"))
+_CANDIDATE_BY_PATH = _CANDIDATES.where(Repository.id == _RESOLVED)
 
 
 def _role(actor: Actor, candidate: _Candidate) -> Role | None:

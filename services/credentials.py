@@ -5,9 +5,10 @@ actor: rights are judged at the time of use, so whoever judges asks again (K10).
 """
 
 import dataclasses
+import functools
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import AccessToken, AccessTokenRepository, Session, SSHKey, User
@@ -29,9 +30,13 @@ async def find(
     session: AsyncSession, table: type[Credential], condition: ColumnElement[bool]
 ) -> Credential | None:
     """The row of ``table`` that the condition names; its user is read by the same statement."""
-    statement = select(table, User).outerjoin(User, User.id == table.user_id).where(condition)
-    row = (await session.execute(statement)).first()
+    row = (await session.execute(_with_user(table).where(condition))).first()
     return None if row is None else row[0]
+
+
+@functools.cache
+def _with_user(table: type[Credential]) -> Select[Credential, User]:
+    return select(table, User).outerjoin(User, User.id == table.user_id)
 
 
 async def load_session(session: AsyncSession, row: Session) -> Actor:
