@@ -38,17 +38,18 @@ class PacketFollower:
         position = 0
         while position < len(data) and not self._lost:
             if self._left:
-                taken = data[position : position + self._left]
-                self._start += taken[: len(_PACK_BEGINS) - len(self._start)]
-                self._left -= len(taken)
+                size = min(self._left, len(data) - position)
+                if wanted := min(size, len(_PACK_BEGINS) - len(self._start)):
+                    self._start += data[position : position + wanted]
+                self._left -= size
                 if not self._left:
                     self._end_packet()
             else:
-                taken = data[position : position + 4 - len(self._length)]
-                self._length += taken
+                size = min(4 - len(self._length), len(data) - position)
+                self._length += data[position : position + size]
                 if len(self._length) == 4:
                     self._begin_packet()
-            position += len(taken)
+            position += size
 
     def _begin_packet(self) -> None:
         try:

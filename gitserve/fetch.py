@@ -183,7 +183,9 @@ async def _run(
     git = op.runtime.git
     async with (
         git.open(repository.id, repository.state) as cached,
-        git.processes.start([*args, str(cached.path)], protocol=version, size=size) as child,
+        git.processes.start(
+            [*args, str(cached.path)], protocol_version=version, size=size
+        ) as child,
     ):
         return await relay(op, child, source, writer)
 

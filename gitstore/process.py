@@ -8,12 +8,15 @@ constants and object ids, and ref names only on standard input.
 import asyncio
 import contextlib
 import dataclasses
+import fcntl
 import os
 import shutil
 import signal
 import time
+from asyncio.subprocess import SubprocessStreamProtocol
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from gitstore.errors import GitFailed, GitTimedOut
 from gitstore.observer import GitObserver, Unobserved
@@ -21,6 +24,7 @@ from gitstore.queues import Place, Queues, Size, step_back
 from gitstore.settings import GitStoreSettings
 
 PIPE_READ_BYTES = 256 * 1024
+LARGE_PIPE_BYTES = 1024 * 1024
 STDERR_TAIL_BYTES = 64 * 1024
 _FALLBACK_PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -39,10 +43,17 @@ class Completed:
 class GitChild:
     """A running git. ``stderr`` is a stream only if asked for; else it is kept for the log."""
 
-    def __init__(self, command: str, process: asyncio.subprocess.Process, place: Place) -> None:
+    def __init__(
+        self,
+        command: str,
+        process: asyncio.subprocess.Process,
+        place: Place,
+        transport: asyncio.SubprocessTransport,
+    ) -> None:
         self.command = command
         self.process = process
         self._place = place
+        self._transport = transport
         self.timed_out = False
         self._tail = bytearray()
 
@@ -84,7 +95,14 @@ class GitChild:
         """
         if self._place.size is Size.SMALL:
             await self._place.grow()
-            step_back(self.process.pid)
+            self.settle_as_large()
+
+    def settle_as_large(self) -> None:
+        """Let others go first, and move more bytes at a time."""
+        step_back(self.process.pid)
+        for number in (0, 1):
+            if pipe := self._transport.get_pipe_transport(number):
+                _widen(pipe.get_extra_info("pipe"))
 
     @property
     def size(self) -> Size:
@@ -131,7 +149,7 @@ class GitProcesses:
         self._observer = observer or Unobserved()
         self._queues = Queues(settings, self._observer)
 
-    def environment(self, git_dir: Path | None, protocol: int | None) -> dict[str, str]:
+    def environment(self, git_dir: Path | None, protocol_version: int | None) -> dict[str, str]:
         """What a child sees: nothing of ours, no configuration but the repository's own."""
         environment = {
             "PATH": f"{Path(self._git).parent}:{_FALLBACK_PATH}",
@@ -148,8 +166,8 @@ class GitProcesses:
         }
         if git_dir is not None:
             environment["GIT_DIR"] = str(git_dir)
-        if protocol:
-            environment["GIT_PROTOCOL"] = f"version={protocol}"
+        if protocol_version:
+            environment["GIT_PROTOCOL"] = f"version={protocol_version}"
         return environment
 
     @contextlib.asynccontextmanager
@@ -160,7 +178,7 @@ class GitProcesses:
         git_dir: Path | None = None,
         stdin: bool = True,
         read_stderr: bool = False,
-        protocol: int | None = None,
+        protocol_version: int | None = None,
         environment: Mapping[str, str] | None = None,
         size: Size = Size.SMALL,
         wall_seconds: float | None = None,
@@ -172,21 +190,24 @@ class GitProcesses:
         command = next(arg for arg in args if not arg.startswith("-") and "=" not in arg)
         async with self._queues.place(size) as place:
             began = time.monotonic()
-            process = await asyncio.create_subprocess_exec(
+            # As asyncio.create_subprocess_exec, which keeps the transport to itself.
+            loop = asyncio.get_running_loop()
+            transport, protocol = await loop.subprocess_exec(
+                lambda: SubprocessStreamProtocol(limit=PIPE_READ_BYTES, loop=loop),
                 *self._prlimit,
                 self._git,
                 *args,
                 stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                env=self.environment(git_dir, protocol) | dict(environment or {}),
+                env=self.environment(git_dir, protocol_version) | dict(environment or {}),
                 cwd="/",
-                limit=PIPE_READ_BYTES,
                 start_new_session=True,
             )
-            child = GitChild(command, process, place)
+            process = asyncio.subprocess.Process(transport, protocol, loop)
+            child = GitChild(command, process, place, transport)
             if size is Size.LARGE:
-                step_back(process.pid)
+                child.settle_as_large()
             collector = None if read_stderr else asyncio.create_task(_collect_stderr(child))
             watchdog = asyncio.get_running_loop().call_later(
                 wall_seconds or self._wall_seconds, _time_out, child
@@ -235,6 +256,15 @@ class GitProcesses:
         completed = await self.run(["version"])
         words = completed.stdout.decode().split()
         return tuple(int(part) for part in words[2].split(".")[:3] if part.isdigit())
+
+
+def _widen(pipe: IO[bytes]) -> None:
+    """Linux gives a pipe 64 KiB: for each, both ends take turns, which costs as much as the bytes.
+
+    It may be refused, to a user who has many of them (pipe(7)), and a pipe may be closed already.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, LARGE_PIPE_BYTES)
 
 
 def _time_out(child: GitChild) -> None:

@@ -10,7 +10,8 @@ import dataclasses
 from typing import cast
 
 import asyncssh
-from asyncssh.packet import PacketDecodeError, SSHPacket
+from asyncssh.constants import MSG_IGNORE
+from asyncssh.packet import PacketDecodeError, SSHPacket, SSHPacketLogger
 from asyncssh.public_key import decode_ssh_public_key
 
 from gitserve.errors import judge, text_for
@@ -178,6 +179,17 @@ class GitConnection(asyncssh.SSHServerConnection):
     def resume_writing(self) -> None:
         self._tcp_full = False
         self._judge_writable()
+
+    def send_packet(
+        self, pkttype: int, *args: bytes, handler: SSHPacketLogger | None = None
+    ) -> None:
+        """Without the empty packet that asyncssh puts before each other one.
+
+        It hides the last block of a CBC cipher (RFC 4251, 9.3.1). None is offered here, and every
+        other packet of a clone would be such a one.
+        """
+        if pkttype != MSG_IGNORE:
+            super().send_packet(pkttype, *args, handler=handler)
 
     def _send_kexinit(self) -> None:
         """While keys are exchanged anew, asyncssh queues without bound what it may not yet send."""
