@@ -1,8 +1,8 @@
 """Prometheus metrics of all processes of a machine, on ``prometheus_client``'s multiprocess mode.
 
-Each process writes its numbers to memory-mapped files in one folder; whoever is asked for
-``/metrics`` adds them up. Files of dead processes stay until ``och serve`` starts anew, so that
-totals never go down. Labels come from closed sets: none is ever a user's word.
+Each process writes its numbers to memory-mapped files in one folder (``metric_files``); whoever is
+asked for ``/metrics`` adds them up. They stay until ``och serve`` starts anew, so that totals never
+go down. Labels come from closed sets: none is ever a user's word.
 """
 
 import os
@@ -11,10 +11,12 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from models.database import Database
+from opencodehub.metric_files import MetricPlace
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -49,14 +51,7 @@ class HubMetrics:
     """
 
     def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            os.environ[_FOLDER_VARIABLE] = str(folder)
-            # The library keeps its files open as long as the process lives.
-            warnings.filterwarnings(
-                "ignore", message=r"unclosed file .*_\d+\.db", category=ResourceWarning
-            )
+        self._folder = None if folder is None else _join(folder)
         # Only now: the library looks at the variable when it is imported.
         from prometheus_client import CollectorRegistry
 
@@ -97,6 +92,9 @@ class HubMetrics:
         self.sql_statements = make.counter("sql_statements", "SQL statements.", "engine")
         self.sql_seconds = make.histogram(
             "sql_seconds", "Duration of SQL statements.", _FAST, "engine"
+        )
+        self.sql_errors = make.counter(
+            "sql_errors", "SQL statements and connections that failed.", "engine"
         )
 
     def render(self) -> bytes:
@@ -150,6 +148,7 @@ class HubMetrics:
 
     def _watch_engine(self, engine: AsyncEngine, name: str) -> None:
         statements, seconds = self.sql_statements.labels(name), self.sql_seconds.labels(name)
+        errors = self.sql_errors.labels(name)
 
         def before(_c: Any, _cursor: Any, _sql: str, _args: Any, context: Any, _many: Any) -> None:
             if context is not None:
@@ -160,8 +159,31 @@ class HubMetrics:
             if context is not None:
                 seconds.observe(time.perf_counter() - context._och_began)
 
+        def failed(_context: Any) -> None:
+            errors.inc()
+
         event.listen(engine.sync_engine, "before_cursor_execute", before)
         event.listen(engine.sync_engine, "after_cursor_execute", after)
+        event.listen(engine.sync_engine, "handle_error", failed)
+
+
+def _join(folder: Path) -> Path | None:
+    """Let the library keep this process's numbers in ``folder``; None where that cannot be."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        place = MetricPlace(folder)
+    except OSError as error:
+        structlog.get_logger("opencodehub").warning(
+            "no room for metrics; this process counts for itself", error=error.strerror
+        )
+        return None
+    os.environ[_FOLDER_VARIABLE] = str(folder)
+    # The library keeps its files open as long as the process lives.
+    warnings.filterwarnings("ignore", message=r"unclosed file .*_\d+\.db", category=ResourceWarning)
+    from prometheus_client import values
+
+    values.ValueClass = values.MultiProcessValue(lambda: place.name)  # type: ignore[no-untyped-call]
+    return folder
 
 
 class _Maker:

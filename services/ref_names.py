@@ -19,6 +19,15 @@ _INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Co", "Zl", "Zp", "Zs"))
 # Scripts whose letters look like Latin ones, as the words that begin the letters' Unicode names.
 _LATIN = "LATIN"
 _LOOK_ALIKE_SCRIPTS = frozenset(("CYRILLIC", "GREEK"))
+# The letters of those scripts that do (Unicode's confusables.txt, single letters).
+_LIKE_LATIN = frozenset(
+    "\u0430\u0441\u0435\u043e\u0440\u0445\u0443\u0456\u0457\u0458\u0455\u04bb\u0501\u051b\u051d"
+    "\u04cf\u04af\u0475\u0433\u0410\u0412\u0421\u0415\u041d\u0406\u0408\u041a\u041c\u041e\u0420"
+    "\u0405\u0422\u0425\u0423\u04ae\u050c\u04c0"
+    "\u03b1\u03b3\u03b9\u03ba\u03bd\u03bf\u03c1\u03c3\u03c5\u03c7\u0391\u0392\u0395\u0396\u0397"
+    "\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7"
+)
+_WORD = re.compile(r"[^\W\d_]+")
 
 
 def check_ref_name(name: str) -> None:
@@ -67,11 +76,22 @@ def _look_alike_fault(name: str) -> str | None:
         return "ref name is not in Unicode's normal form NFC"
     if unicodedata.normalize("NFKC", name) != name:
         return "ref name has a character that stands for others, such as a full-width letter"
-    for part in name.split("/"):
-        scripts = {_script(character) for character in part if character.isalpha()}
-        if _LATIN in scripts and scripts & _LOOK_ALIKE_SCRIPTS:
-            return "a part of the ref name mixes Latin letters with Cyrillic or Greek ones"
+    if any(_could_be_latin(part) for part in name.split("/")):
+        return "a part of the ref name mixes Latin letters with Cyrillic or Greek ones"
     return None
+
+
+def _could_be_latin(part: str) -> bool:
+    """Whether foreign letters stand among Latin ones: within a word, or as a word of its own that
+    no letter tells from a Latin one. A Cyrillic word beside a Latin one is neither."""
+    words = _WORD.findall(part)
+    scripts = [{_script(letter) for letter in word} for word in words]
+    if not any(_LATIN in each for each in scripts):
+        return False
+    return any(
+        each & _LOOK_ALIKE_SCRIPTS and (_LATIN in each or _LIKE_LATIN.issuperset(word))
+        for word, each in zip(words, scripts, strict=True)
+    )
 
 
 def _script(letter: str) -> str:

@@ -1,13 +1,18 @@
 """What is counted, under which names, and that counting changes nothing."""
 
+import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from models.database import Database
 from opencodehub.metered_store import MeteredObjectStore
+from opencodehub.metric_files import FILE_BYTES
 from opencodehub.metrics import HubMetrics
 from storage_adapters.base import ObjectStore
 from storage_adapters.errors import ObjectExists, ObjectNotFound
@@ -111,3 +116,88 @@ def test_without_a_folder_numbers_stay_in_the_process(tmp_path: Path) -> None:
     assert "och_cache_fills_total 1.0" in lines(one)
     assert "och_cache_fills_total 0.0" in lines(other)
     assert list(tmp_path.iterdir()) == []
+
+
+COUNTING = """
+import os, sys
+from pathlib import Path
+from opencodehub.metrics import HubMetrics
+metrics = HubMetrics(Path(sys.argv[1]))
+for outcome in ("ok", "refused", "failed", "gone"):
+    for door in ("http", "ssh", "api"):
+        metrics.push_ended(door, outcome, 1, 0.5)
+print("counted", flush=True)
+sys.stdin.read()
+sys.stdout.write(metrics.render().decode())
+"""
+
+
+def count_in(folder: Path) -> "subprocess.Popen[str]":
+    """A process that counts one push of each kind, and shows all numbers when its input ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", COUNTING, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "counted\n"
+    return process
+
+
+def test_processes_share_a_folder_and_take_over_from_the_dead(tmp_path: Path) -> None:
+    first, second = count_in(tmp_path), count_in(tmp_path)
+    first.kill()
+    first.communicate()
+    third = count_in(tmp_path)
+    names = sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".db")
+    assert names == ["counter_0.db", "counter_1.db", "histogram_0.db", "histogram_1.db"]
+    shown = second.communicate()[0]
+    assert 'och_git_pushes_total{door="ssh",outcome="ok"} 3.0' in shown
+    third.communicate()
+
+
+def test_the_files_of_metrics_have_all_their_blocks(tmp_path: Path) -> None:
+    """On a full disk, writing to a hole of a mapped file kills the process."""
+    process = count_in(tmp_path)
+    for path in tmp_path.glob("*.db"):
+        size = path.stat().st_size
+        assert (size, path.stat().st_blocks * 512 >= size) == (FILE_BYTES, True)
+    process.communicate()
+
+
+def test_without_room_a_process_counts_for_itself(tmp_path: Path) -> None:
+    program = f"""
+import errno, os
+def full(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+os.posix_fallocate = full
+{COUNTING}"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        input="",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "no room for metrics" in done.stdout + done.stderr
+    assert 'och_git_pushes_total{door="ssh",outcome="ok"} 1.0' in done.stdout
+
+
+async def test_failing_sql_is_counted(database: Database) -> None:
+    metrics = HubMetrics(None)
+    metrics.watch(database)
+    with pytest.raises(OperationalError):
+        async with database.read() as session:
+            await session.execute(text("SELECT * FROM nothing_of_this_name"))
+    assert 'och_sql_errors_total{engine="read"} 1.0' in lines(metrics)
+
+
+async def test_a_slow_reader_is_not_the_object_stores_fault() -> None:
+    metrics = HubMetrics(None)
+    store = MeteredObjectStore(MemoryObjectStore(), metrics)
+    await store.put("a/b", b"12345")
+    async for _ in store.stream("a/b"):
+        await asyncio.sleep(0.3)
+    shown = metrics.render().decode()
+    assert 'och_storage_call_seconds_bucket{le="0.25",operation="get"} 1.0' in shown

@@ -57,6 +57,8 @@ MIXED = "a part of the ref name mixes Latin letters with Cyrillic or Greek ones"
         ("refs/heads/m\u0430in", MIXED),
         ("refs/heads/release/\u0440aypal", MIXED),
         ("refs/tags/v\u03bf1", MIXED),
+        ("refs/heads/fix-\u0441\u043e\u0440", MIXED),
+        ("refs/heads/\u0391.b", MIXED),
     ],
     ids=ascii,
 )
@@ -78,6 +80,9 @@ def test_a_name_is_refused_in_these_words(name: str, fault: str) -> None:
         "refs/heads/fix/" + "0a" * 20,
         "refs/heads/café",
         "refs/heads/naïve-ß",
+        "refs/heads/ABC-1-\u0437\u0430\u0434\u0430\u0447\u0430",
+        "refs/heads/fix_\u03bb",
+        "refs/heads/\u0441\u043e\u0440",
         "refs/heads/ветка",
         "refs/heads/fix/ветка-1",
         "refs/heads/κλάδος",
