@@ -30,6 +30,8 @@ MAX_PARALLEL_REQUESTS = 8
 YOUNG = dt.timedelta(minutes=1)
 # How long a sweep may take from dropping a row to deleting its objects.
 SWEEP_SECONDS = 5.0
+# In a store that is younger than the database, these are the pushes in between.
+_DELETE_ORPHAN = "delete it from the store, unless an older database was restored beside it"
 _REPOSITORIES_PER_PAGE = 200
 _OBJECTS_PER_PAGE = 300
 _RESTORE = "restore it from a backup of the object store; see docs/operations.md"
@@ -37,7 +39,7 @@ T = TypeVar("T")
 
 
 class Severity(enum.Enum):
-    """A note is no danger: what is missing can be made anew."""
+    """A note is no danger: what is missing can be made anew, what is too much takes room only."""
 
     NOTE = "note"
     FAULT = "FAULT"
@@ -216,9 +218,7 @@ class Verifier:
         suspects = await self._without_row(suspects)
         there = await asyncio.gather(*(self._exists(key) for key in suspects))
         return [
-            Finding(
-                Severity.FAULT, "storage", f"nothing refers to {key}", "delete it from the store"
-            )
+            Finding(Severity.NOTE, "storage", f"nothing refers to {key}", _DELETE_ORPHAN)
             for key, exists in zip(suspects, there, strict=True)
             if exists
         ]

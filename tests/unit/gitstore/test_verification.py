@@ -66,9 +66,8 @@ def fault(words: str) -> Finding:
 
 
 def orphan(key: str) -> Finding:
-    return Finding(
-        Severity.FAULT, "storage", f"nothing refers to {key}", "delete it from the store"
-    )
+    cure = "delete it from the store, unless an older database was restored beside it"
+    return Finding(Severity.NOTE, "storage", f"nothing refers to {key}", cure)
 
 
 async def test_a_whole_hub(
