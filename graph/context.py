@@ -1,5 +1,6 @@
 """What a GraphQL operation knows beyond its actor: HTTP facts, its price, and the cookie to set."""
 
+import asyncio
 import dataclasses
 
 from graph.charging import Charge
@@ -26,3 +27,11 @@ class GraphContext(RequestContext):
     user_agent: str | None = None
     may_set_cookie: bool = False
     session_cookie: SessionCookie | None = None
+    deadline: asyncio.Timeout | None = None
+    allowed_seconds: float = 0
+
+    def allow_seconds(self, seconds: float) -> None:
+        """Let the request take so long from now on, if that is more than it was allowed before."""
+        if self.deadline is not None and seconds > self.allowed_seconds:
+            self.allowed_seconds = seconds
+            self.deadline.reschedule(asyncio.get_running_loop().time() + seconds)

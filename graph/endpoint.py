@@ -35,10 +35,6 @@ Send = Callable[[Message], Awaitable[None]]
 
 BAD_CREDENTIALS = "Bad credentials"
 _COOKIE = "och_session"
-_DEADLINE = LimitExceeded(
-    f"the request took longer than {DEADLINE_SECONDS} seconds and was stopped; ask for less at "
-    "once, and after a mutation look whether the change was made"
-)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -165,7 +161,8 @@ class GraphQLEndpoint:
 
 async def _execute(body: _Body, context: GraphContext) -> dict[str, Any]:
     try:
-        async with asyncio.timeout(DEADLINE_SECONDS):
+        async with asyncio.timeout(None) as context.deadline:
+            context.allow_seconds(DEADLINE_SECONDS)
             result = await schema.execute(
                 body.query,
                 variable_values=body.variables,
@@ -174,7 +171,11 @@ async def _execute(body: _Body, context: GraphContext) -> dict[str, Any]:
             )
     except TimeoutError:
         context.loaders.cancel()
-        return {"data": None, "errors": [format_fault(_DEADLINE, context.op)]}
+        too_long = LimitExceeded(
+            f"the request took longer than {context.allowed_seconds} seconds and was stopped; "
+            "ask for less at once, and after a mutation look whether the change was made"
+        )
+        return {"data": None, "errors": [format_fault(too_long, context.op)]}
     except (CannotGetOperationTypeError, InvalidOperationTypeError):
         fault = no_such_operation(body.operation_name)
         return {"data": None, "errors": [format_fault(fault, context.op)]}

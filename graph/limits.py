@@ -49,6 +49,8 @@ MAX_NODES = 500_000
 # The standard introspection asks for about 850 for each type, whatever the schema's size.
 MAX_INTROSPECTED_PER_TYPE = 1_500
 DEADLINE_SECONDS = 10
+# A fork packs the whole repository.
+FORK_DEADLINE_SECONDS = 600
 REQUESTS_PER_POINT = 100
 
 # How long the lists of introspection are, about; the list of types is counted exactly.

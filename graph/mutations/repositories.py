@@ -1,10 +1,12 @@
 """Creating, changing and deleting repositories."""
 
-from typing import Annotated
+from typing import Annotated, cast
 
 import strawberry
 
 import models
+from graph.context import GraphContext
+from graph.limits import FORK_DEADLINE_SECONDS
 from graph.mutations.base import (
     MutationInput,
     MutationPayload,
@@ -95,6 +97,7 @@ async def fork_repository(
     ],
 ) -> ForkRepositoryPayload | None:
     owner = await _owner(info, given(input.owner_id))
+    cast(GraphContext, info.context).allow_seconds(FORK_DEADLINE_SECONDS)
     row = await forks.fork_repository(
         info.context.op,
         ids.decode_as(input.repository_id, IdKind.REPOSITORY),

@@ -1,7 +1,11 @@
 """What the API shows of forks, and that nobody learns of one that is hidden from them."""
 
+import asyncio
+from typing import Any
+
 import pytest
 
+from graph import endpoint
 from models import Visibility
 from resolvers import ids
 from resolvers.ids import IdKind
@@ -47,6 +51,26 @@ async def test_fork_repository(
     refused = await ask.mutate("forkRepository", elsewhere, "", cookie=cookie)
     assert refused.error["type"] == "FORBIDDEN"
     assert refused.error["message"] == "you cannot create repositories for ann"
+
+
+async def test_a_large_fork_takes_longer_than_other_requests_may(
+    ask: GraphQLClient, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint, "DEADLINE_SECONDS", 0.2)
+    source = await make_repository(runtime, await make_user(runtime, "ann"), "demo")
+    cookie = (await make_session(runtime, await make_user(runtime, "bob"))).secret
+    prepare = forks.prepare_fork
+
+    async def slowly(*args: Any) -> Any:
+        await asyncio.sleep(0.5)
+        return await prepare(*args)
+
+    monkeypatch.setattr(forks, "prepare_fork", slowly)
+    given = {"repositoryId": ids.encode(IdKind.REPOSITORY, source.id)}
+    answer = await ask.mutate(
+        "forkRepository", given, "repository { nameWithOwner }", cookie=cookie
+    )
+    assert answer.data["forkRepository"]["repository"] == {"nameWithOwner": "bob/demo"}
 
 
 async def test_a_taken_name(ask: GraphQLClient, runtime: Runtime) -> None:

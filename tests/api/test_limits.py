@@ -215,7 +215,7 @@ async def test_the_deadline(
     assert answer.body["data"] is None
     assert answer.error == {
         "type": "RESOURCE_LIMITS_EXCEEDED",
-        "message": "the request took longer than 10 seconds and was stopped; ask for less at "
+        "message": "the request took longer than 0.05 seconds and was stopped; ask for less at "
         "once, and after a mutation look whether the change was made",
     }
     # The connection that was cut short is not used again.

@@ -30,6 +30,7 @@ def test_limits() -> None:
         "Ids": stated("Ids in `nodes`"),
         "Nodes": stated("Nodes that the connections"),
         "Time": stated("Time of one request"),
+        "Fork": stated("Time of one that forks"),
         "Points": stated("Points an hour for each user"),
     } == {
         "Request body": limits.MAX_BODY_BYTES,
@@ -42,6 +43,7 @@ def test_limits() -> None:
         "Ids": MAX_PAGE_SIZE,
         "Nodes": limits.MAX_NODES,
         "Time": limits.DEADLINE_SECONDS,
+        "Fork": limits.FORK_DEADLINE_SECONDS,
         "Points": ServiceSettings().rate_limit_per_hour,
     }
     assert charging.ANONYMOUS_FRACTION == 10
