@@ -11,6 +11,15 @@ PERSON = b"Mal <mal@example.com> 1700000000 +0000"
 FILE, LINK, FOLDER, SUBMODULE = b"100644", b"120000", b"40000", b"160000"
 FIRST_BYTES = 64 * 1024
 _COPY_BYTES = 0xFFFFFF
+_BOMB_PIECE_BYTES = 1024 * 1024
+
+
+def gzip_bomb(piece: bytes, times: int, *, head: bytes = b"") -> bytes:
+    """``head`` and ``piece`` again and again, folded without ever being all there."""
+    folder = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS | 16)
+    together = max(1, _BOMB_PIECE_BYTES // len(piece))
+    pieces = [piece * together] * (times // together) + [piece * (times % together)]
+    return b"".join([*(folder.compress(each) for each in (head, *pieces)), folder.flush()])
 
 
 class Objects:

@@ -16,7 +16,6 @@ import pytest
 from gitserve.pktline import encode
 from tests.support.git import CLEAN_ENVIRONMENT, GitRepository, run_git
 from tests.support.hub import Hub
-from tests.support.processes import descendants
 from tests.support.raw_git import (
     CAPABILITIES,
     FLUSH,
@@ -70,17 +69,6 @@ class Mallory:
     def look_at_neighbour(self) -> None:
         listed = run_git("ls-remote", self.hub.clone_url(self.neighbour), "main")
         assert listed == f"{self.base}\trefs/heads/main"
-
-    def python_peaks(self) -> dict[int, int]:
-        """Most bytes of memory that each of the hub's own processes ever held (VmHWM)."""
-        peaks = {}
-        for pid in [self.hub.process.pid, *descendants(self.hub.process.pid)]:
-            with contextlib.suppress(OSError, KeyError):
-                if "python" in Path(f"/proc/{pid}/exe").readlink().name:
-                    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-                    fields = dict(line.split(":", 1) for line in lines)
-                    peaks[pid] = int(fields["VmHWM"].split()[0]) * 1024
-        return peaks
 
 
 class Target:

@@ -1,5 +1,6 @@
 """What runs on this machine, read from /proc (proc(5))."""
 
+import contextlib
 from pathlib import Path
 
 
@@ -37,3 +38,20 @@ def descendants(root: int) -> list[int]:
         wave = [child for parent in wave for child in children.get(parent, [])]
         found += wave
     return found
+
+
+def python_peaks(supervisor: int) -> dict[int, int]:
+    """Most bytes of memory (VmHWM) that each of a hub's own processes ever held.
+
+    Its parts are the supervisor's children. A git child is Python too for the moment between fork
+    and exec, and is none of them.
+    """
+    peaks = {}
+    parts = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+    for pid in [supervisor, *map(int, parts)]:
+        with contextlib.suppress(OSError, KeyError):
+            if "python" in Path(f"/proc/{pid}/exe").readlink().name:
+                lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+                fields = dict(line.split(":", 1) for line in lines)
+                peaks[pid] = int(fields["VmHWM"].split()[0]) * 1024
+    return peaks

@@ -3,14 +3,13 @@
 CVE-2023-30798, CVE-2024-47874, CVE-2026-58421.
 """
 
-import gzip
-import zlib
 from pathlib import Path
 
 import pytest
 
 from gitserve.pktline import encode
 from tests.e2e.doors.conftest import Target, basic, exchange, get, post
+from tests.support.hostile import gzip_bomb
 from tests.support.hub import Hub
 
 GROWTH_KIB = 64 * 1024
@@ -33,13 +32,6 @@ def peaks(hub: Hub) -> dict[int, int]:
     return found
 
 
-def zeros_in_gzip(count: int) -> bytes:
-    """``count`` MiB of zeros, folded piece by piece."""
-    folder = zlib.compressobj(9, zlib.DEFLATED, 31)
-    piece = bytes(1024 * 1024)
-    return b"".join([*(folder.compress(piece) for _ in range(count)), folder.flush()])
-
-
 def served(target: Target) -> None:
     answer = get(target.hub, f"/{target.public}.git/info/refs?service=git-upload-pack")
     assert answer.status == 200
@@ -57,12 +49,12 @@ def served(target: Target) -> None:
             "ERR upload-pack: not our ref " + "1" * 40,
         ),
         (
-            zeros_in_gzip(1024),
+            gzip_bomb(bytes(1024), 1024 * 1024),
             ("Content-Encoding: gzip",),
             "ERR malformed packet length b'\\x00\\x00\\x00\\x00' (request ID)",
         ),
         (
-            gzip.compress(FETCH + encode(b"want " + b"1" * 40 + b"\n") * 2_000_000),
+            gzip_bomb(encode(b"want " + b"1" * 40 + b"\n"), 2_000_000, head=FETCH),
             ("Content-Encoding: gzip",),
             TOO_LARGE,
         ),

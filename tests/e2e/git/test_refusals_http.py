@@ -1,6 +1,5 @@
 """Who is refused what over HTTP, in which words, and what malformed requests are told."""
 
-import gzip
 import re
 from collections.abc import Sequence
 
@@ -13,6 +12,7 @@ from models.base import utc_now
 from services.tokens import new_access_token
 from tests.e2e.git.conftest import Client, World
 from tests.support.git import GitRepository
+from tests.support.hostile import gzip_bomb
 
 FLUSH, DELIMITER = Special.FLUSH.value, Special.DELIMITER.value
 CREDENTIALS = (
@@ -348,9 +348,9 @@ async def test_gzip_that_is_none_and_gzip_that_unfolds(client: Client) -> None:
         "ERR the request body is not gzip as its header says (request ID)"
     )
     line = encode(b"want " + b"1" * 40)
-    bomb = gzip.compress(lines("command=fetch") + DELIMITER + line * 2_000_000)
-    assert len(bomb) < 1_000_000
-    for body in (bomb, gzip.compress(b"0" * 500_000_000, compresslevel=1)):
+    bomb = gzip_bomb(line, 2_000_000, head=lines("command=fetch") + DELIMITER)
+    assert len(bomb) < 2_000_000
+    for body in (bomb, gzip_bomb(b"0", 500_000_000)):
         answer = await client.post("ann/demo", "git-upload-pack", body, *encoded)
         assert told(answer.body[4:].decode(), client) in (
             "ERR a request may have at most 8388608 bytes (request ID)",

@@ -24,6 +24,7 @@ from tests.support.hostile import (
     zeros,
 )
 from tests.support.hostile_hub import Mallory, Target, mallory, refusing, shared_target, target
+from tests.support.processes import python_peaks
 
 __all__ = ["mallory", "refusing", "shared_target", "target"]
 
@@ -37,10 +38,10 @@ GROWTH_BYTES = 64 * 1024 * 1024
 @pytest.fixture
 def calm(mallory: Mallory) -> Iterator[None]:
     """What a git child has to bear is not borne by the hub's own processes."""
-    before = mallory.python_peaks()
+    before = python_peaks(mallory.hub.process.pid)
     assert before
     yield
-    after = mallory.python_peaks()
+    after = python_peaks(mallory.hub.process.pid)
     assert after.keys() == before.keys()
     assert all(after[pid] - before[pid] < GROWTH_BYTES for pid in before), (before, after)
 

@@ -1,7 +1,6 @@
 """Clients that hold on to what they have, and requests that ask for too much: told, and cut off."""
 
 import contextlib
-import gzip
 import socket
 import time
 from collections.abc import Iterator
@@ -11,9 +10,9 @@ import pytest
 
 from gitserve.pktline import encode
 from tests.support.git import GitRepository
-from tests.support.hostile import Objects
+from tests.support.hostile import Objects, gzip_bomb
 from tests.support.hostile_world import PUBLIC, SECRET, TARGET, World, told
-from tests.support.processes import descendants
+from tests.support.processes import python_peaks
 from tests.support.raw_git import (
     DELIMITER,
     FLUSH,
@@ -79,25 +78,14 @@ def read_to_end(client: socket.socket) -> bytes:
     return answer
 
 
-def high_water(world: World) -> dict[int, int]:
-    """The most bytes that each Python process of the hub has held since ``calm`` began."""
-    marks = {}
-    for pid in [world.hub.process.pid, *descendants(world.hub.process.pid)]:
-        with contextlib.suppress(OSError, StopIteration):
-            if "python" in Path(f"/proc/{pid}/exe").readlink().name:
-                lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-                line = next(line for line in lines if line.startswith("VmHWM:"))
-                marks[pid] = int(line.split()[1]) * 1024
-    return marks
-
-
 @pytest.fixture
 def calm(world: World) -> Iterator[None]:
     """None of the hub's processes grows by more than 64 MiB, not even for a moment."""
-    before = high_water(world)
+    before = python_peaks(world.hub.process.pid)
     yield
-    after = high_water(world)
-    assert {pid for pid in before if after.get(pid, 0) - before[pid] > GROWTH_BYTES} == set()
+    after = python_peaks(world.hub.process.pid)
+    assert after.keys() == before.keys()
+    assert {pid for pid in before if after[pid] - before[pid] > GROWTH_BYTES} == set()
 
 
 def fetch(*lines: bytes) -> bytes:
@@ -133,18 +121,16 @@ def test_the_same_in_older_protocols(
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (encode(WANT) * 4_000_000, TOO_LARGE),
-        (b"0" * 500_000_000, TOO_LARGE),
-    ],
+    ("piece", "times"),
+    [(encode(WANT), 4_000_000), (b"0", 500_000_000)],
     ids=["lines", "zeros"],
 )
 def test_a_request_that_unfolds(
-    world: World, http: HTTPDoor, calm: None, content: bytes, reason: str
+    world: World, http: HTTPDoor, calm: None, piece: bytes, times: int
 ) -> None:
-    """A gzip bomb: half a gigabyte of request within half a megabyte."""
-    bomb = gzip.compress(content, compresslevel=1)
+    """A gzip bomb: half a gigabyte of request within a few megabytes."""
+    bomb = gzip_bomb(piece, times)
+    assert len(bomb) < 3_000_000
     answer = http.request(
         "POST",
         f"/{PUBLIC}.git/git-upload-pack",
@@ -157,7 +143,7 @@ def test_a_request_that_unfolds(
         },
     )
     (packet,) = packets(answer.body)
-    assert (answer.status, told(packet.decode())) == (200, f"ERR {reason}")
+    assert (answer.status, told(packet.decode())) == (200, f"ERR {TOO_LARGE}")
 
 
 def test_too_many_refs_in_one_push(world: World, door: Door, calm: None) -> None:
