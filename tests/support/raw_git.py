@@ -38,11 +38,15 @@ class Report:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Answer:
-    """``status`` is HTTP's, or the exit status of ssh; ``told`` is what came on standard error."""
+    """``status`` is HTTP's, or the exit status of ssh; ``told`` is what came on standard error.
+
+    ``headers`` are HTTP's, by name in lower case.
+    """
 
     status: int
     body: bytes
     told: str = ""
+    headers: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 class HTTPDoor:
@@ -91,7 +95,8 @@ class HTTPDoor:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(method, target, body=body, headers=sent)
             response = connection.getresponse()
-            return Answer(response.status, response.read())
+            headers = {name.lower(): value for name, value in response.getheaders()}
+            return Answer(response.status, response.read(), headers=headers)
 
 
 class SSHDoor:

@@ -261,3 +261,12 @@ def test_requests_of_version_2(world: World, door: Door, request_: bytes, reason
     answer = door.exchange("upload-pack", PUBLIC, world.mallory, request_, version=2)
     (packet,) = packets(answer.body)
     assert told(packet.decode()) == f"ERR {reason}"
+
+
+@pytest.mark.parametrize("length", [b"0003", b"ffff", b"zzzz", b"-001", b"\0\0\0\0"])
+def test_lengths_that_are_none(world: World, door: Door, length: bytes) -> None:
+    """The first packet's length is checked before anything is read or reserved for it."""
+    answer = door.exchange("upload-pack", PUBLIC, world.mallory, length, version=2)
+    (packet,) = packets(answer.body)
+    assert told(packet.decode()) == f"ERR malformed packet length {length!r}"
+    world.still_serves_ann()

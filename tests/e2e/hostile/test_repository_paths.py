@@ -1,5 +1,6 @@
 """Paths: what a client calls a repository is looked up as a name, and never becomes a path."""
 
+import dataclasses
 import re
 import urllib.parse
 
@@ -36,6 +37,27 @@ def test_traversal_over_http(world: World, http: HTTPDoor, path: str) -> None:
     # Without two parts it is none of git's routes, but one of the hub's other ones.
     body = re.sub(r', "requestId": "[0-9a-f]+"', "", answer.body.decode())
     assert told(body) in (f"{NOT_FOUND}\n", '{"message": "not found"}\n')
+
+
+# Of the headers only the id of the request and the clock may differ.
+VARYING = ("x-github-request-id", "date")
+
+
+@pytest.mark.parametrize("signed_in", [False, True])
+def test_private_and_missing_are_alike(world: World, http: HTTPDoor, signed_in: bool) -> None:
+    """Not a header tells them apart."""
+    who = world.mallory if signed_in else dataclasses.replace(world.mallory, token="")
+
+    def seen(path: str) -> tuple[int, str, dict[str, str]]:
+        answer = http.request("GET", f"/{path}.git/info/refs?service=git-upload-pack", who)
+        kept = {name: value for name, value in answer.headers.items() if name not in VARYING}
+        return answer.status, told(answer.body.decode()), kept
+
+    private = seen(SECRET)
+    assert private == seen("hostile-ann/absent")
+    assert private[:2] == (
+        (404, f"{NOT_FOUND}\n") if signed_in else (401, "authentication required\n")
+    )
 
 
 @pytest.mark.parametrize(
