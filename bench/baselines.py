@@ -49,6 +49,8 @@ AcceptEnv GIT_PROTOCOL
 SetEnv HOME={folder} PATH={path} GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null LC_ALL=C.UTF-8
 """
 
+COMMIT_GRAPH = "objects/info/commit-graph"
+
 
 def make_bare(path: Path) -> Path:
     """An empty repository with the plain side's settings."""
@@ -57,8 +59,9 @@ def make_bare(path: Path) -> Path:
     return path
 
 
-def copy_of_cache(cache: Path, path: Path, *, bitmap: bool) -> Path:
-    """The same packs, and whatever was derived from them, as the hub's local copy at ``cache``.
+def copy_of_cache(cache: Path, path: Path, *, bitmap: bool, derived: bool = True) -> Path:
+    """The same packs as the hub's local copy at ``cache`` and, with ``derived``, what was made of
+    them: multi-pack-index, bitmap and commit-graph.
 
     With ``bitmap`` there is a bitmap afterwards, whether the hub's copy has one or not.
     """
@@ -67,6 +70,9 @@ def copy_of_cache(cache: Path, path: Path, *, bitmap: bool) -> Path:
     shutil.copytree(cache / "objects", path / "objects")
     for name in ("packed-refs", "HEAD"):
         shutil.copy(cache / name, path / name)
+    if not derived:
+        for made in (*(path / "objects/pack").glob("multi-pack-index*"), path / COMMIT_GRAPH):
+            made.unlink(missing_ok=True)
     if bitmap and not has_bitmap(path):
         git("multi-pack-index", "write", "--bitmap", cwd=path)
     return path

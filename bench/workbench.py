@@ -110,10 +110,13 @@ class Workbench:
         """A new repository on the plain side; returns its name."""
         return baselines.make_bare(self.plain / f"{self.new_path(purpose).name}.git").name
 
-    def plain_copy(self, server: Hub, name: str, *, bitmap: bool = False) -> str:
-        """The hub's packs and all on the plain side; returns the copy's name."""
+    def plain_copy(
+        self, server: Hub, name: str, *, bitmap: bool = False, derived: bool = True
+    ) -> str:
+        """The hub's packs on the plain side, and what it derived from them; returns its name."""
         path = self.plain / f"{self.new_path('copy').name}.git"
-        return baselines.copy_of_cache(server.cache_of(name), path, bitmap=bitmap).name
+        cache = server.cache_of(name)
+        return baselines.copy_of_cache(cache, path, bitmap=bitmap, derived=derived).name
 
     def served(self, server: Hub, source: Source) -> str:
         """The source as a repository of a hub, pushed once and compacted if the hub can do that."""

@@ -11,6 +11,8 @@ from gitstore.process import PIPE_READ_BYTES, GitChild
 from gitstore.queues import SMALL_BYTES
 from services.context import OpContext
 
+# Of a large answer, less than this at once is not worth the turn.
+GATHER_BYTES = 16 * 1024
 _PACK_BEGINS = b"packfile\n"
 _ERROR = b"ERR "
 
@@ -132,6 +134,8 @@ async def _stream(child: GitChild, writer: ByteWriter, follower: PacketFollower)
         size += len(data)
         if size > SMALL_BYTES:
             await child.grow()
+            if len(data) < GATHER_BYTES:
+                await child.let_output_gather()
 
 
 class BytesReader:

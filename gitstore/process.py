@@ -24,6 +24,7 @@ from gitstore.queues import Place, Queues, Size, step_back
 from gitstore.settings import GitStoreSettings
 
 PIPE_READ_BYTES = 256 * 1024
+GATHER_SECONDS = 0.0005
 LARGE_PIPE_BYTES = 1024 * 1024
 STDERR_TAIL_BYTES = 64 * 1024
 _FALLBACK_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -103,6 +104,21 @@ class GitChild:
         for number in (0, 1):
             if pipe := self._transport.get_pipe_transport(number):
                 _widen(pipe.get_extra_info("pipe"))
+
+    async def let_output_gather(self) -> None:
+        """Wait a moment in which the output stays in the pipe.
+
+        A child that writes a little at a time would otherwise wake us each time, which takes more
+        of the processor than the bytes do. To be called right after a read that took all there
+        was.
+        """
+        pipe = self._transport.get_pipe_transport(1)
+        if isinstance(pipe, asyncio.ReadTransport):
+            pipe.pause_reading()
+            try:
+                await asyncio.sleep(GATHER_SECONDS)
+            finally:
+                pipe.resume_reading()
 
     @property
     def size(self) -> Size:

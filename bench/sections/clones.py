@@ -8,22 +8,30 @@ from bench.remotes import Remote
 from bench.workbench import CLONE_CACHE, Rounds, Workbench, timed_clone
 
 _LIMIT, _CACHED_LIMIT = 1.05, 0.85
+# Plain git makes no bitmap of its own accord after a push.
+_BARE = ", no bitmap"
 _ITEMS = (
     Item("http", "clone over HTTP, answer not cached, vs git daemon", _LIMIT),
     Item("ssh", "clone over SSH, answer not cached, vs OpenSSH", _LIMIT),
-    Item("http-cached", "clone over HTTP, answer cached, vs git daemon", _CACHED_LIMIT),
-    Item("ssh-cached", "clone over SSH, answer cached, vs OpenSSH", _CACHED_LIMIT),
+    Item(
+        "http-cached", "clone over HTTP, answer cached, vs git daemon without bitmap", _CACHED_LIMIT
+    ),
+    Item("ssh-cached", "clone over SSH, answer cached, vs OpenSSH without bitmap", _CACHED_LIMIT),
+    Item("http-cached-bitmap", "clone over HTTP, answer cached, vs git daemon", None),
+    Item("ssh-cached-bitmap", "clone over SSH, answer cached, vs OpenSSH", None),
 )
 
 
 def _measure(bench: Workbench, record: Record) -> None:
     uncached, cached = bench.uncached_hub, bench.hub
     name = bench.served(uncached, bench.project)
-    copy = bench.plain_copy(uncached, name)
+    copy, bare = bench.plain_copy(uncached, name), bench.plain_copy(uncached, name, derived=False)
     sides: list[tuple[str, Remote, ProcessTree]] = [
         ("git daemon", bench.daemon.remote(copy), bench.daemon.tree),
+        (f"git daemon{_BARE}", bench.daemon.remote(bare), bench.daemon.tree),
         ("hub, HTTP", uncached.http(name), uncached.tree),
         ("OpenSSH", bench.openssh.remote(copy), bench.openssh.tree),
+        (f"OpenSSH{_BARE}", bench.openssh.remote(bare), bench.openssh.tree),
         ("hub, SSH", uncached.ssh(name), uncached.tree),
     ]
     if bench.has_clone_cache:
@@ -35,11 +43,16 @@ def _measure(bench: Workbench, record: Record) -> None:
     for side, remote, tree in sides:
         rounds.add(side, partial(timed_clone, remote, bench.new_path("clone")), tree)
     rounds.run()
-    for key, plain in (("http", "git daemon"), ("ssh", "OpenSSH")):
+    for key, daemon in (("http", "git daemon"), ("ssh", "OpenSSH")):
         ours = f"hub, {key.upper()}"
         if not bench.has_clone_cache:
-            record.unavailable(f"the hub has no setting {CLONE_CACHE}", f"{key}-cached")
-        for item, side in ((key, ours), (f"{key}-cached", f"{ours}, cached")):
+            reason = f"the hub has no setting {CLONE_CACHE}"
+            record.unavailable(reason, f"{key}-cached", f"{key}-cached-bitmap")
+        for item, side, plain in (
+            (key, ours, daemon),
+            (f"{key}-cached", f"{ours}, cached", f"{daemon}{_BARE}"),
+            (f"{key}-cached-bitmap", f"{ours}, cached", daemon),
+        ):
             if item in record.reasons:
                 continue
             cpu, wall = rounds.cpu(side), rounds.seconds(side)

@@ -173,3 +173,32 @@ async def test_a_missing_git_is_named(
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(GitNotFound, match="git is not installed; install the package git"):
         GitProcesses(settings)
+
+
+async def test_output_that_gathers_is_whole(processes: GitProcesses, tmp_path: Path) -> None:
+    """Also where the child ends while nobody reads."""
+    repository = GitRepository.create(tmp_path / "r")
+    repository.git("config", "alias.drip", "!for i in 1 2 3 4 5; do echo $i; sleep 0.01; done")
+    pieces = []
+    async with processes.start(["drip"], git_dir=repository.path / ".git") as child:
+        while piece := await child.stdout.read(1000):
+            pieces.append(piece)
+            await child.grow()
+            for _ in range(30):
+                await child.let_output_gather()
+        assert await child.wait() == 0
+        await child.let_output_gather()
+    assert b"".join(pieces) == b"1\n2\n3\n4\n5\n"
+    assert len(pieces) < 5
+
+
+async def test_cancelled_gathering_leaves_a_child_that_can_be_read(
+    processes: GitProcesses, tmp_path: Path
+) -> None:
+    repository = GitRepository.create(tmp_path / "r")
+    repository.git("config", "alias.late", "!sleep 0.05; echo late")
+    async with processes.start(["late"], git_dir=repository.path / ".git") as child:
+        gathering = asyncio.create_task(child.let_output_gather())
+        await asyncio.sleep(0)
+        gathering.cancel()
+        assert await child.stdout.read() == b"late\n"
