@@ -1,7 +1,11 @@
 """What runs on this machine, read from /proc (proc(5))."""
 
 import contextlib
+import time
+from collections.abc import Callable
 from pathlib import Path
+
+PATIENCE_SECONDS = 60
 
 
 def group_members(group: int) -> list[int]:
@@ -55,3 +59,11 @@ def python_peaks(supervisor: int) -> dict[int, int]:
                 fields = dict(line.split(":", 1) for line in lines)
                 peaks[pid] = int(fields["VmHWM"].split()[0]) * 1024
     return peaks
+
+
+def wait_until_gone(find: Callable[[], list[int]]) -> None:
+    """What was killed takes the kernel a moment to take down. Raises AssertionError if it stays."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while left := find():
+        assert time.monotonic() < deadline, f"processes stayed: {left}"
+        time.sleep(0.01)

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from gitserve.pktline import encode
 from models import GitPack, PackUpload
 from tests.e2e.git.conftest import World
-from tests.support.processes import descendants
+from tests.support.processes import descendants, wait_until_gone
 
 NULL = "0" * 40
 CAPABILITIES = "report-status side-band-64k object-format=sha1 agent=test"
@@ -37,7 +37,7 @@ async def nothing_left(world: World) -> None:
     stored = [info.key async for info in world.runtime.object_store.list("packs/")]
     assert sorted(f"{key}.{kind}" for key in packs for kind in ("idx", "pack", "rev")) == stored
     assert list((world.runtime.git.cache.root / "quarantine").glob("*")) == []
-    assert [pid for pid in descendants(os.getpid()) if is_git(pid)] == []
+    wait_until_gone(lambda: [pid for pid in descendants(os.getpid()) if is_git(pid)])
 
 
 def is_git(pid: int) -> bool:

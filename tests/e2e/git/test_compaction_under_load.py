@@ -41,7 +41,7 @@ class Load:
         repository = GitRepository.clone(url, folder / name)
         repository.git("checkout", "--quiet", "-b", name)
         for number in range(MOST_PUSHES):
-            if number >= LEAST_PUSHES and self.is_enough:
+            if self.stopped.is_set() or (number >= LEAST_PUSHES and self.is_enough):
                 break
             if number % 4 == 3:
                 repository.commit(f"secret {name} {number}")
@@ -85,14 +85,16 @@ def test_pushes_and_fetches_go_on_during_upkeep(busy_hub: Hub, tmp_path: Path) -
     pushers = [load.start(load.push, url, tmp_path, name) for name in ("one", "two")]
     fetcher = load.start(load.fetch, url, tmp_path)
 
-    while any(thread.is_alive() for thread in pushers):
-        for how in WANTED:
-            done = hub.och_result("repository", "compact", how, "ann/demo")
-            assert done.returncode == 0 or BUSY in done.stderr, done.stderr
-            load.done[how] += done.returncode == 0
-    load.stopped.set()
-    for thread in (*pushers, fetcher):
-        thread.join()
+    try:
+        while any(thread.is_alive() for thread in pushers):
+            for how in WANTED:
+                done = hub.och_result("repository", "compact", how, "ann/demo")
+                assert done.returncode == 0 or BUSY in done.stderr, done.stderr
+                load.done[how] += done.returncode == 0
+    finally:
+        load.stopped.set()
+        for thread in (*pushers, fetcher):
+            thread.join()
 
     assert load.faults == []
     assert load.is_enough

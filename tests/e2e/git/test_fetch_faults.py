@@ -12,7 +12,7 @@ from gitstore.process import GitProcesses
 from tests.e2e.git.conftest import Client, World
 from tests.e2e.git.test_refusals_http import told
 from tests.support.git import GitRepository
-from tests.support.processes import descendants
+from tests.support.processes import descendants, wait_until_gone
 
 REFUSED = (
     "fatal: unable to access 'http://127.0.0.1:PORT/PATH/': The requested URL returned error: 503\n"
@@ -86,4 +86,4 @@ async def test_a_git_that_takes_too_long(
     url, text = client.url("ann/demo"), "the request took longer than this server allows"
     clone = await refusal(client, "2", "clone", "--quiet", url, str(client.folder / "clone"))
     assert clone == f"fatal: remote error: {text} (request ID)\n"
-    assert set(descendants(os.getpid())) <= before
+    wait_until_gone(lambda: [pid for pid in descendants(os.getpid()) if pid not in before])

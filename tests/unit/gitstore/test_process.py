@@ -10,7 +10,7 @@ from gitstore.process import GitNotFound, GitProcesses
 from gitstore.queues import Size
 from gitstore.settings import GitStoreSettings
 from tests.support.git import GitRepository
-from tests.support.processes import group_members
+from tests.support.processes import group_members, wait_until_gone
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ async def test_leaving_the_block_kills_the_whole_group(
             assert group_members(child.process.pid)
             raise RuntimeError("changed our mind")
 
-    assert group_members(child.process.pid) == []
+    wait_until_gone(lambda: group_members(child.process.pid))
 
 
 async def test_cancelling_the_task_kills_the_whole_group(
@@ -90,7 +90,7 @@ async def test_cancelling_the_task_kills_the_whole_group(
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    assert group_members(pid) == []
+    wait_until_gone(lambda: group_members(pid))
 
 
 async def test_the_wall_clock_ends_a_child(processes: GitProcesses, tmp_path: Path) -> None:
@@ -114,9 +114,7 @@ async def test_output_nobody_reads_does_not_hang_the_end(
     async with processes.start(["pour"], git_dir=repository.path / ".git") as child:
         await child.stdout.readexactly(1)
 
-    # Killed, its pipes closed; the kernel may still be taking it down.
-    while group_members(child.process.pid):
-        await asyncio.sleep(0.01)
+    wait_until_gone(lambda: group_members(child.process.pid))
 
 
 async def test_memory_is_limited_by_data_not_by_mapped_packs(
