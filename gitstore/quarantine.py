@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from gitstore.cache import CachedRepository
 from gitstore.directory import HeldDirectory
@@ -229,19 +229,20 @@ class Quarantine:
 
     async def _lacks_any(self, listing: Path) -> bool:
         """Whether an object of this list did not come with the push."""
-        async with self.processes.start(
-            ["cat-file", "--batch-check=%(objectname)"],
-            git_dir=self.repository.path,
-            environment={"GIT_OBJECT_DIRECTORY": str(self.path / "objects")},
-        ) as child:
-            pump = asyncio.create_task(_pump(_FileSource(listing), child))
-            try:
-                async for line in child.stdout:
-                    if line.endswith(b" missing\n"):
-                        return True
-            finally:
-                pump.cancel()
-                await asyncio.gather(pump, return_exceptions=True)
+        with listing.open("rb") as file:
+            async with self.processes.start(
+                ["cat-file", "--batch-check=%(objectname)"],
+                git_dir=self.repository.path,
+                environment={"GIT_OBJECT_DIRECTORY": str(self.path / "objects")},
+            ) as child:
+                pump = asyncio.create_task(_pump(_FileSource(file), child))
+                try:
+                    async for line in child.stdout:
+                        if line.endswith(b" missing\n"):
+                            return True
+                finally:
+                    pump.cancel()
+                    await asyncio.gather(pump, return_exceptions=True)
         return False
 
     async def _rev_list(self, tips: Sequence[str], known: Sequence[str], *options: str) -> bytes:
@@ -327,14 +328,11 @@ def _revisions(tips: Sequence[str], known: Sequence[str]) -> bytes:
 class _FileSource:
     """A file as a PackSource."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
 
     async def read(self, limit: int) -> bytes:
-        data = self._file.read(limit)
-        if not data:
-            self._file.close()
-        return data
+        return self._file.read(limit)
 
 
 _CRASHES = (-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGXCPU)
