@@ -129,13 +129,13 @@ async def _pump(source: ByteReader, child: GitChild) -> None:
 async def _stream(child: GitChild, writer: ByteWriter, follower: PacketFollower) -> None:
     size = 0
     while data := await child.stdout.read(PIPE_READ_BYTES):
+        if size > SMALL_BYTES and len(data) < GATHER_BYTES:
+            await child.let_output_gather()
         follower.feed(data)
         await writer.write(data)
         size += len(data)
         if size > SMALL_BYTES:
             await child.grow()
-            if len(data) < GATHER_BYTES:
-                await child.let_output_gather()
 
 
 class BytesReader:

@@ -109,11 +109,11 @@ class GitChild:
         """Wait a moment in which the output stays in the pipe.
 
         A child that writes a little at a time would otherwise wake us each time, which takes more
-        of the processor than the bytes do. To be called right after a read that took all there
-        was.
+        of the processor than the bytes do. Where the stream has itself stopped reading, since its
+        buffer is full, nothing is done: to resume would fill the buffer without bound.
         """
         pipe = self._transport.get_pipe_transport(1)
-        if isinstance(pipe, asyncio.ReadTransport):
+        if isinstance(pipe, asyncio.ReadTransport) and pipe.is_reading():
             pipe.pause_reading()
             try:
                 await asyncio.sleep(GATHER_SECONDS)

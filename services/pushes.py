@@ -305,8 +305,7 @@ class _PushInProgress:
         try:
             await check(tips, known)
         except (MissingObjects, RelyingOnGarbage) as error:
-            if isinstance(error, RelyingOnGarbage):
-                self._pruned_away = True
+            self._pruned_away |= isinstance(error, RelyingOnGarbage)
             if len(tips) == 1 or len(tips) > _TIPS_JUDGED_ALONE:
                 return set(tips)
             broken = set()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gitstore.errors import GitFailed, GitTimedOut
-from gitstore.process import GitNotFound, GitProcesses
+from gitstore.process import PIPE_READ_BYTES, GitNotFound, GitProcesses
 from gitstore.queues import Size
 from gitstore.settings import GitStoreSettings
 from tests.support.git import GitRepository
@@ -200,3 +200,17 @@ async def test_cancelled_gathering_leaves_a_child_that_can_be_read(
         await asyncio.sleep(0)
         gathering.cancel()
         assert await child.stdout.read() == b"late\n"
+
+
+async def test_gathering_does_not_fill_a_full_buffer(
+    processes: GitProcesses, tmp_path: Path
+) -> None:
+    """A client that takes nothing must not make the hub hold a whole clone."""
+    repository = GitRepository.create(tmp_path / "r")
+    repository.git("config", "alias.pour", "!yes")
+    async with processes.start(["pour"], git_dir=repository.path / ".git") as child:
+        await child.stdout.readexactly(1)
+        for _ in range(300):
+            await child.let_output_gather()
+            await asyncio.sleep(0.001)
+        assert len(child.stdout._buffer) < 4 * PIPE_READ_BYTES  # type: ignore[attr-defined]
