@@ -31,9 +31,6 @@ class EventLog:
         self._runtime = runtime
         self._seen = 0
 
-    async def skip(self) -> None:
-        await self.new()
-
     async def new(self) -> list[tuple[str, dict[str, object]]]:
         async with self._runtime.database.read() as session:
             rows = list(

@@ -23,7 +23,7 @@ async def test_a_browser_signs_in_and_out(
     ask: GraphQLClient, runtime: Runtime, events: EventLog
 ) -> None:
     user = await make_user(runtime, "ann")
-    await events.skip()
+    await events.new()  # those of the preparations
     answer = await ask.mutate(
         "signIn",
         {"login": "ANN", "password": PASSWORD, "method": "COOKIE"},

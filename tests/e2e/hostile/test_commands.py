@@ -1,5 +1,6 @@
 """Options, commands and variables in disguise: no word of a client becomes one of the server."""
 
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ from tests.support.raw_git import (
     read_report,
 )
 
+# How git's pretty formats pad: to the right of, around, to the left of what follows.
+OPS = (b"<", b"><", b">")
 DASH = "a part of the ref name begins with '-'"
 NOT_GIT = (
     "this server runs only git-upload-pack, git-receive-pack and git-upload-archive;"
@@ -261,6 +264,29 @@ def test_requests_of_version_2(world: World, door: Door, request_: bytes, reason
     answer = door.exchange("upload-pack", PUBLIC, world.mallory, request_, version=2)
     (packet,) = packets(answer.body)
     assert told(packet.decode()) == f"ERR {reason}"
+
+
+def test_an_archive_whose_substitutions_overflow(
+    world: World, http: HTTPDoor, fresh: str, tmp_path: Path
+) -> None:
+    """CVE-2022-41903: paddings of a format in a file that ``export-subst`` tells git to fill in."""
+    paddings = b"".join(b"$Format:%%%s(2147483647)%%an%%>>(2147483646)%%s$\n" % one for one in OPS)
+    objects = Objects()
+    tip = objects.files(_gitattributes=b"x export-subst\n", x=paddings)
+    ref = "refs/heads/main"
+    report = push(http, fresh, world.mallory, [(ref, None, tip)], objects.pack())
+    assert report.refs == {ref: "ok"}
+    repository = GitRepository.create(tmp_path / "any")
+    repository.environment |= world.hub.ssh_environment(world.mallory.key)
+    archive = tmp_path / "x.tar"
+    remote = f"--remote={world.hub.ssh_url(fresh)}"
+    repository.git("archive", remote, "--format=tar", f"--output={archive}", "main")
+    with tarfile.open(archive) as members:
+        content = members.extractfile("x")
+        assert content is not None
+        # Git leaves paddings beyond its limit as they are.
+        assert len(content.read()) < 2 * len(paddings)
+    world.still_serves_ann()
 
 
 @pytest.mark.parametrize("length", [b"0003", b"ffff", b"zzzz", b"-001", b"\0\0\0\0"])

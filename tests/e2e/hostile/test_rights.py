@@ -135,6 +135,31 @@ def test_a_ref_to_an_object_of_another_repository(world: World, door: Door) -> N
     assert world.state(TARGET) == before
 
 
+@pytest.mark.parametrize("version", [0, 1, 2])
+def test_a_fork_and_its_source_share_no_object(world: World, door: Door, version: int) -> None:
+    """GHSA CFOR: neither serves what was deleted or pushed later in the other, whoever asks."""
+    source = world.create(world.ann, f"forked-{door.name}-{version}")
+    objects = Objects()
+    base = objects.files(README=b"x")
+    deleted = objects.files(base, KEY=f"deleted {source}".encode())
+    moves = [("refs/heads/main", None, base), ("refs/heads/secret", None, deleted)]
+    assert push(door, source, world.ann, moves, objects.pack()).unpack == "ok"
+    gone = push(door, source, world.ann, [("refs/heads/secret", deleted, None)], b"")
+    assert gone.refs == {"refs/heads/secret": "ok"}
+    given = {"repositoryId": world.node_id(source, world.mallory)}
+    answer = world.mutate(world.mallory, "forkRepository", given, "repository { nameWithOwner }")
+    fork = answer["repository"]["nameWithOwner"]  # type: ignore[index]
+    later = {}
+    for path, who in ((source, world.ann), (fork, world.mallory)):
+        objects = Objects()
+        later[path] = objects.files(base, LATER=path.encode())
+        report = push(door, path, who, [("refs/heads/later", None, later[path])], objects.pack())
+        assert report.refs == {"refs/heads/later": "ok"}
+    for path, oid in ((fork, deleted), (fork, later[source]), (source, later[fork])):
+        answer = door.exchange("upload-pack", path, world.ann, want(version, oid), version=version)
+        assert packets(answer.body) == [f"ERR upload-pack: not our ref {oid}".encode()]
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Credentials:
     """Keys and tokens of limited use, by name."""
