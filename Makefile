@@ -9,8 +9,8 @@ ARGS ?=
 # Stamps: what they stand for is done again only when a file it depends on has changed.
 RUN_READY := $(VENV)/.ready-to-run
 DEV_READY := $(VENV)/.ready-to-develop
-ISOMORPHIC := tests/e2e/clients/isomorphic
-ISOMORPHIC_READY := $(ISOMORPHIC)/node_modules/.ready
+NPM := tests/npm
+NPM_READY := $(NPM)/node_modules/.ready
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -37,7 +37,7 @@ migrate: $(RUN_READY)
 
 test: $(DEV_READY)
 	@sh .ci/debian-packages
-	@$(MAKE) --no-print-directory $(ISOMORPHIC_READY)
+	@$(MAKE) --no-print-directory $(NPM_READY)
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
@@ -70,7 +70,7 @@ lock:
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
-	rm -rf $(ISOMORPHIC)/node_modules
+	rm -rf $(NPM)/node_modules
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || \
@@ -92,9 +92,10 @@ $(DEV_READY): requirements-dev.lock $(RUN_READY) | $(BIN)/python
 	@$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
 	@touch $@
 
-# A foreign git client for the tests. Without npm they are skipped, so that is no failure here.
-$(ISOMORPHIC_READY): $(ISOMORPHIC)/package-lock.json
+# What tests need from npm: a foreign git client, GitHub's schema to compare ours with. Without npm
+# they are skipped, so that is no failure here.
+$(NPM_READY): $(NPM)/package-lock.json
 	@if command -v npm >/dev/null; then \
-	  echo "installing isomorphic-git into $(ISOMORPHIC) ..." && \
-	  npm ci --prefix $(ISOMORPHIC) --loglevel=error --ignore-scripts --no-audit --no-fund && touch $@; \
+	  echo "installing what tests need into $(NPM) ..." && \
+	  npm ci --prefix $(NPM) --loglevel=error --ignore-scripts --no-audit --no-fund && touch $@; \
 	fi

@@ -1,4 +1,5 @@
-"""How many git children run at once: one queue for short ones, one for clones and large packs.
+"""How many git children run at once: a queue for short ones, one for clones and large packs, and
+one for those that stay and read objects.
 
 So a fetch of a few commits never waits behind clones. A child that turns out to be large changes
 over while it runs (``Place.grow``), and large ones yield the processor to the others.
@@ -28,6 +29,7 @@ class Size(enum.Enum):
 
     SMALL = "small"
     LARGE = "large"
+    READER = "reader"
 
 
 class Queues:
@@ -37,6 +39,7 @@ class Queues:
         self._slots = {
             Size.SMALL: asyncio.Semaphore(settings.git_small_children),
             Size.LARGE: asyncio.Semaphore(settings.git_large_children),
+            Size.READER: asyncio.Semaphore(settings.git_readers),
         }
         self._queue_seconds = settings.git_queue_seconds
         self._observer = observer

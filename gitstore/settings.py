@@ -66,3 +66,6 @@ class GitStoreSettings(BaseModel):
     git_large_children: int = Field(
         default=8, ge=1, description="How many clones and incoming packs run at once."
     )
+    git_readers: int = Field(
+        default=16, ge=1, description="How many git children that read objects are kept at once."
+    )

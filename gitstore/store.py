@@ -12,6 +12,7 @@ from gitstore.cache import CachedRepository, RepositoryCache
 from gitstore.compaction import Compactor
 from gitstore.maintenance import tend_cache
 from gitstore.manifest import RefRow, RepositoryState
+from gitstore.object_reader import ObjectReaders
 from gitstore.observer import GitObserver, Unobserved
 from gitstore.process import GitProcesses
 from gitstore.quarantine import open_quarantine
@@ -37,6 +38,7 @@ class GitStore:
         self._store = store
         self.settings = settings
         self.processes = GitProcesses(settings, observer)
+        self.readers = ObjectReaders(self.processes, settings)
         self.cache = RepositoryCache(database, store, settings, observer)
         self.answers = AnswerCache(settings)
         self.ref_lists = RefListCache()
@@ -74,6 +76,7 @@ class GitStore:
 
     async def close(self) -> None:
         """End what runs in the background. The database and the object store are the caller's."""
+        await self.readers.close()
         await self.answers.close()
 
     async def size_in_store(self, repository_id: int) -> int:

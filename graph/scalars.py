@@ -1,5 +1,7 @@
 """Scalars with GitHub's names, and how Python values become them."""
 
+import base64
+import binascii
 import datetime as dt
 import re
 from typing import Any, NewType
@@ -10,6 +12,8 @@ from strawberry.types.scalar import ScalarDefinition
 
 URI = NewType("URI", str)
 GitObjectID = NewType("GitObjectID", str)
+GitTimestamp = NewType("GitTimestamp", dt.datetime)
+Base64String = NewType("Base64String", str)
 GitSSHRemote = NewType("GitSSHRemote", str)
 
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -28,6 +32,19 @@ def _parse_time(value: Any) -> dt.datetime:
     except (TypeError, ValueError, OverflowError):
         pass
     raise ValueError("a DateTime is an ISO-8601 text with a zone, like 2026-01-31T12:00:00Z")
+
+
+def _serialize_git_time(value: dt.datetime) -> str:
+    # The zone tells where the author was, so it stays.
+    return value.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _parse_base64(value: Any) -> str:
+    try:
+        base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError, TypeError):
+        raise ValueError("a Base64String is base64 as in RFC 4648, with its padding") from None
+    return str(value)
 
 
 def _parse_uri(value: Any) -> str:
@@ -61,6 +78,20 @@ SCALARS: dict[object, ScalarDefinition] = {
         description="A git object id: 40 hexadecimal digits (SHA-1) or 64 (SHA-256).",
         serialize=str,
         parse_value=_parse_object_id,
+    ),
+    GitTimestamp: strawberry.scalar(
+        name="GitTimestamp",
+        description="An ISO-8601 encoded date and time with its time zone. Unlike DateTime it is "
+        "not converted to UTC.",
+        specified_by_url="https://tools.ietf.org/html/rfc3339",
+        serialize=_serialize_git_time,
+        parse_value=_parse_time,
+    ),
+    Base64String: strawberry.scalar(
+        name="Base64String",
+        description="A (potentially binary) string encoded using base64.",
+        serialize=str,
+        parse_value=_parse_base64,
     ),
     GitSSHRemote: strawberry.scalar(
         name="GitSSHRemote",

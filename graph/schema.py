@@ -8,6 +8,7 @@ from graph.execution import CACHED_DOCUMENTS, Limits, SmallParserCache, SmallVal
 from graph.mutations.root import Mutation
 from graph.queries import Query
 from graph.scalars import SCALARS
+from graph.types.git import Blob, Commit, Tag, Tree
 from graph.types.owner import User
 from graph.types.ref import Ref
 from graph.types.repository import Repository
@@ -23,7 +24,7 @@ class Schema(strawberry.Schema):
 schema = Schema(
     query=Query,
     mutation=Mutation,
-    types=[User, Repository, Ref],
+    types=[User, Repository, Ref, Commit, Tree, Blob, Tag],
     extensions=[
         Limits,
         lambda: SmallParserCache(maxsize=CACHED_DOCUMENTS),

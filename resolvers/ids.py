@@ -22,6 +22,10 @@ class IdKind(enum.Enum):
     USER = "U"
     REPOSITORY = "R"
     REF = "REF"
+    COMMIT = "C"
+    TREE = "T"
+    BLOB = "B"
+    TAG = "TA"
     PUBLIC_KEY = "PK"
     DEPLOY_KEY = "DK"
     EMAIL_ADDRESS = "EM"
@@ -29,6 +33,8 @@ class IdKind(enum.Enum):
     SESSION = "SE"
 
 
+# What has no number of its own: a name or an object id within a repository.
+_NAMED = frozenset((IdKind.REF, IdKind.COMMIT, IdKind.TREE, IdKind.BLOB, IdKind.TAG))
 _KINDS = {kind.value: kind for kind in IdKind}
 
 
@@ -54,8 +60,7 @@ def decode(node_id: str) -> tuple[IdKind, int, str]:
         name = raw[_HEADER.size :].decode()
     except UnicodeDecodeError as error:
         raise unresolvable(node_id) from error
-    is_named = kind is IdKind.REF
-    if version != _VERSION or not 0 < number <= _MAX_ID or bool(name) is not is_named:
+    if version != _VERSION or not 0 < number <= _MAX_ID or bool(name) is not (kind in _NAMED):
         raise unresolvable(node_id)
     return kind, number, name
 

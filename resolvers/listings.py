@@ -67,9 +67,10 @@ _ONLY_SHARED = _SHARED.subquery("shared")
 @dataclasses.dataclass(frozen=True)
 class RepositoriesOfUser(Listing[Repository]):
     """Those the viewer may read. ``owner_affiliations``: the listed user's part in them;
-    ``viewer_affiliations``: the viewer's own."""
+    ``viewer_affiliations``: the viewer's own. ``is_nothing``: whether a filter leaves none."""
 
     owner_affiliations: frozenset[Affiliation] = frozenset((Affiliation.OWNER,))
+    is_nothing: bool = False
     viewer_affiliations: frozenset[Affiliation] | None = None
     visibilities: frozenset[Visibility] | None = None
     is_archived: bool | None = None
@@ -88,6 +89,8 @@ class RepositoriesOfUser(Listing[Repository]):
             statement = statement.where(_affiliated(tx.actor.user_id, self.viewer_affiliations))
         if self.visibilities is not None:
             statement = statement.where(Repository.visibility.in_(self.visibilities))
+        if self.is_nothing:
+            statement = statement.where(false())
         if self.is_archived is not None:
             archived = Repository.archived_at.is_not(None)
             statement = statement.where(archived if self.is_archived else ~archived)

@@ -20,9 +20,10 @@ from typing import Any, TypeVar
 from sqlalchemy import exists, func, select, tuple_
 from strawberry.dataloader import DataLoader
 
-from models import EmailAddress, GitPack, GitRef, Owner, Repository, RepositoryFork, SSHKey
+from models import EmailAddress, GitPack, GitRef, Owner, Repository, RepositoryFork, SSHKey, User
+from resolvers.git_loaders import GitLoaders
 from resolvers.pagination import Listing, Page, PageArguments, load_counts, load_pages
-from services import access
+from services import access, email_addresses
 from services.access import Action, Role
 from services.context import OpContext, ReadTransaction
 from services.errors import ForgeError
@@ -59,6 +60,14 @@ class Loaders:
         )
         self.ssh_key_by_id: DataLoader[int, SSHKey | None] = self._by_key(_ssh_keys)
         self.primary_email_by_user_id: DataLoader[int, str | None] = self._by_key(_primary_emails)
+        # Whose verified address it is.
+        self.user_by_email: DataLoader[str, User | None] = self._by_key(
+            email_addresses.find_users_by_email
+        )
+        self.author_emails_by_user_id: DataLoader[int, frozenset[str] | None] = self._by_key(
+            email_addresses.list_emails_of_authors
+        )
+        self.git = GitLoaders(op)
         self.page: DataLoader[PageKey, Page[Any]] = DataLoader(
             load_fn=self._load_pages, max_batch_size=_MAX_BATCH
         )

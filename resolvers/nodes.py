@@ -7,11 +7,13 @@ from typing import Annotated, Any
 import strawberry
 from strawberry import Parent
 
+from gitstore.objects import Blob, Commit, Tag, Tree
 from models import AccessToken, EmailAddress, GitRef, Repository, Session, SSHKey, User
-from resolvers import ids
+from resolvers import ids, revisions
 from resolvers.context import Info
 from resolvers.ids import IdKind
 from resolvers.listings import AccessTokensOfViewer, EmailAddressesOfViewer, SessionsOfViewer
+from resolvers.located import Located
 from resolvers.pagination import MAX_PAGE_SIZE, PaginationFault
 from services import access
 from services.access import Action
@@ -25,10 +27,19 @@ _KINDS: dict[type[Any], IdKind] = {
     AccessToken: IdKind.ACCESS_TOKEN,
     Session: IdKind.SESSION,
 }
+_OBJECT_KINDS: dict[type[Any], IdKind] = {
+    Commit: IdKind.COMMIT,
+    Tree: IdKind.TREE,
+    Blob: IdKind.BLOB,
+    Tag: IdKind.TAG,
+}
 
 
 def node_id(root: Parent[Any]) -> str:
     """The node id of a row."""
+    if isinstance(root, Located):
+        kind = _OBJECT_KINDS[type(root.value)]
+        return ids.encode_named(kind, root.repository.id, root.value.oid)
     if isinstance(root, GitRef):
         return ids.encode_named(IdKind.REF, root.repository_id, root.name)
     if isinstance(root, SSHKey):
@@ -88,6 +99,18 @@ async def _ref(info: Info, number: int, name: str) -> Any:
     return await info.context.loaders.ref_by_repository_and_name.load((number, name))
 
 
+def _object(kind: IdKind) -> Callable[[Info, int, str], Awaitable[Any]]:
+    async def find(info: Info, number: int, name: str) -> Any:
+        repository = await info.context.loaders.repository_by_id.load(number)
+        if repository is None or not revisions.is_whole_id(name):
+            return None
+        found = await revisions.load(info, repository, name)
+        is_right = found is not None and _OBJECT_KINDS[type(found.value)] is kind
+        return found if is_right else None
+
+    return find
+
+
 async def _public_key(info: Info, number: int, _name: str) -> Any:
     key = await info.context.loaders.ssh_key_by_id.load(number)
     return key if key is not None and key.user_id is not None else None
@@ -132,4 +155,5 @@ _FINDERS: dict[IdKind, Callable[[Info, int, str], Awaitable[Any]]] = {
     IdKind.EMAIL_ADDRESS: _email_address,
     IdKind.ACCESS_TOKEN: _access_token,
     IdKind.SESSION: _session,
+    **{kind: _object(kind) for kind in _OBJECT_KINDS.values()},
 }

@@ -215,6 +215,32 @@ def _page(order: tuple[OrderKey, ...], rows: list[Row], arguments: PageArguments
     )
 
 
+def invalid_cursor(cursor: str, argument: str) -> PaginationFault:
+    """GitHub's words."""
+    return PaginationFault(
+        "INVALID_CURSOR_ARGUMENTS",
+        f"`{cursor[:100]}` does not appear to be a valid cursor.",
+        argument,
+    )
+
+
+def write_position(position: int) -> str:
+    """The cursor of an item of a list that never changes."""
+    return base64.urlsafe_b64encode(f"position:{position}".encode()).decode()
+
+
+def read_position(cursor: str, argument: str) -> int:
+    """Raises PaginationFault."""
+    try:
+        text = base64.b64decode(cursor[:100], altchars=b"-_", validate=True).decode()
+        prefix, _, digits = text.partition(":")
+        if prefix == "position" and digits.isascii() and digits.isdecimal():
+            return min(int(digits), 2**31)
+    except (binascii.Error, ValueError):
+        pass
+    raise invalid_cursor(cursor, argument)
+
+
 def _reversed(order: tuple[OrderKey, ...]) -> tuple[OrderKey, ...]:
     return tuple(dataclasses.replace(key, descending=not key.descending) for key in order)
 
@@ -245,11 +271,7 @@ def _write_cursor(order: tuple[OrderKey, ...], row: Any) -> str:
 
 
 def _read_cursor(order: tuple[OrderKey, ...], cursor: str, argument: str) -> list[Any]:
-    fault = PaginationFault(
-        "INVALID_CURSOR_ARGUMENTS",
-        f"`{cursor[:100]}` does not appear to be a valid cursor.",
-        argument,
-    )
+    fault = invalid_cursor(cursor, argument)
     if len(cursor) > _MAX_CURSOR_LENGTH:
         raise fault
     try:

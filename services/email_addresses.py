@@ -7,6 +7,7 @@ account are verified from the start.
 
 import datetime as dt
 import secrets
+from collections.abc import Iterable
 
 from sqlalchemy import func, select
 
@@ -15,7 +16,7 @@ from models.base import utc_now
 from services import account_access
 from services.accounts import EMAIL_TAKEN, lock_account
 from services.context import OpContext, ReadTransaction, Transaction
-from services.email_rules import email_key, noreply_user_id
+from services.email_rules import email_key, noreply_address, noreply_user_id
 from services.errors import FailedPrecondition, Invalid, NotFound
 from services.events import (
     EmailAddressAdded,
@@ -53,18 +54,54 @@ async def primary_email(tx: ReadTransaction, user_id: int) -> str | None:
     return email
 
 
-async def find_user_by_email(tx: ReadTransaction, email: str) -> User | None:
-    """Whose verified or noreply address this is; unverified claims count for nothing."""
-    if not email.isascii() or "\0" in email:
-        return None
-    user_id = noreply_user_id(tx.op.runtime.settings, email)
-    if user_id is None:
-        user_id = await tx.session.scalar(
-            select(EmailAddress.user_id).where(EmailAddress.verified_key == email.lower())
+async def find_users_by_email(tx: ReadTransaction, emails: Iterable[str]) -> dict[str, User]:
+    """Whose verified or noreply addresses these are, by address as given, in two statements.
+
+    Unverified claims count for nothing.
+    """
+    settings = tx.op.runtime.settings
+    user_ids: dict[str, int] = {}
+    by_key: dict[str, list[str]] = {}
+    for email in emails:
+        user_id = noreply_user_id(settings, email) if email.isascii() else None
+        if user_id is not None:
+            user_ids[email] = user_id
+        elif email.isascii() and "\0" not in email:
+            by_key.setdefault(email.lower(), []).append(email)
+    if by_key:
+        rows = await tx.session.execute(
+            select(EmailAddress.verified_key, EmailAddress.user_id).where(
+                EmailAddress.verified_key.in_(by_key)
+            )
         )
-    if user_id is None or user_id >= 2**31:
-        return None
-    return await tx.session.get(User, user_id)
+        user_ids |= {email: user_id for key, user_id in rows for email in by_key[key or ""]}
+    known = {user_id for user_id in user_ids.values() if user_id < 2**31}
+    if not known:
+        return {}
+    users = {
+        user.id: user for user in await tx.session.scalars(select(User).where(User.id.in_(known)))
+    }
+    return {email: users[user_id] for email, user_id in user_ids.items() if user_id in users}
+
+
+async def list_emails_of_authors(
+    tx: ReadTransaction, user_ids: Iterable[int]
+) -> dict[int, frozenset[str]]:
+    """The addresses by which commits find these accounts, in lower case."""
+    users = list(await tx.session.scalars(select(User).where(User.id.in_(list(user_ids)))))
+    rows = await tx.session.execute(
+        select(EmailAddress.user_id, EmailAddress.verified_key).where(
+            EmailAddress.user_id.in_([user.id for user in users]),
+            EmailAddress.verified_key.is_not(None),
+        )
+    )
+    found = {
+        user.id: {noreply_address(tx.op.runtime.settings, user.id, user.login).lower()}
+        for user in users
+    }
+    for user_id, key in rows:
+        found[user_id].add(key or "")
+    return {user_id: frozenset(emails) for user_id, emails in found.items()}
 
 
 async def add_email_address(op: OpContext, user_id: int, email: str) -> EmailAddress:

@@ -58,6 +58,13 @@ def repositories(
     after: After = OPTIONAL,
     before: Before = OPTIONAL,
     first: First = OPTIONAL,
+    has_issues_enabled: Annotated[
+        bool | None,
+        strawberry.argument(
+            description="If non-null, filters repositories according to whether they have issues "
+            "enabled; none has here."
+        ),
+    ] = OPTIONAL,
     is_archived: Annotated[
         bool | None,
         strawberry.argument(
@@ -70,6 +77,13 @@ def repositories(
         strawberry.argument(
             description="If non-null, filters repositories according to whether they are forks of "
             "another repository"
+        ),
+    ] = OPTIONAL,
+    is_locked: Annotated[
+        bool | None,
+        strawberry.argument(
+            description="If non-null, filters repositories according to whether they have been "
+            "locked; none has here."
         ),
     ] = OPTIONAL,
     last: Last = OPTIONAL,
@@ -116,6 +130,7 @@ def repositories(
         visibilities=_visibilities(given(privacy), given(visibility)),
         is_archived=given(is_archived),
         is_fork=given(is_fork),
+        is_nothing=bool(given(has_issues_enabled) or given(is_locked)),
         order_field=order.field if order else RepositoryOrderField.NAME,
         descending=order is not None and order.direction is OrderDirection.DESC,
     )

@@ -1,13 +1,14 @@
-"""Refs. What they point to comes with the types of git objects."""
+"""Refs."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
 import models
+from graph.types.git import GitObject
 from graph.types.interfaces import Node
 from graph.view import field, view_of
-from resolvers import git_refs
+from resolvers import git_objects, git_refs
 
 if TYPE_CHECKING:
     from graph.types.repository import Repository
@@ -24,4 +25,7 @@ class Ref(Node):
     )
     repository: LazyRepository = field(
         git_refs.repository, description="The repository the ref belongs to."
+    )
+    target: GitObject | None = field(
+        git_objects.ref_target, description="The object the ref points to."
     )

@@ -7,19 +7,24 @@ import strawberry
 from strawberry import Parent
 
 import models
+from gitstore.objects import GitObject as GitObjectValue
 from graph.connections import Connection, PageInfo
 from graph.enums import OrderDirection, RefOrderField
-from graph.scalars import URI, GitSSHRemote
+from graph.scalars import URI, GitObjectID, GitSSHRemote
+from graph.types.git import GitObject
 from graph.types.interfaces import Node, UniformResourceLocatable
 from graph.types.keys import DeployKey
 from graph.types.owner import RepositoryOwner, User
 from graph.types.ref import Ref
 from graph.view import field, view_of
 from models import Visibility
-from resolvers import connections, git_refs, repositories, users
+from resolvers import connections, git_refs, repositories, revisions, users
 from resolvers.arguments import OPTIONAL, After, Before, First, Last, given, page_arguments
+from resolvers.context import Info
 from resolvers.listings import RefsOfRepository
+from resolvers.located import Located
 from services.access import Role
+from services.errors import Invalid
 
 
 @strawberry.input(description="Ways in which lists of git refs can be ordered upon return.")
@@ -71,6 +76,33 @@ def refs(
         descending=chosen is OrderDirection.DESC,
     )
     return connections.Connection(listing, root.id, page)
+
+
+async def git_object(
+    root: Parent[models.Repository],
+    info: Info,
+    expression: Annotated[
+        str | None,
+        strawberry.argument(
+            description="A Git revision expression suitable for rev-parse: a branch, tag, ref or "
+            "object ID, with `~2`, `^2` or `^{tree}`, and after a colon a path, such as "
+            "`main:README.md`. What searches texts or reflogs names nothing."
+        ),
+    ] = OPTIONAL,
+    oid: Annotated[
+        GitObjectID | None, strawberry.argument(description="The Git object ID")
+    ] = OPTIONAL,
+) -> Located[GitObjectValue] | None:
+    """Raises Invalid unless one of the two is given."""
+    wanted, named = given(oid), given(expression)
+    if (wanted is None) == (named is None):
+        raise Invalid(
+            "give either an oid or an expression to look up an object",
+            fields=("oid", "expression"),
+        )
+    if wanted is not None:
+        return await revisions.load(info, root, wanted)
+    return await revisions.resolve(info, root, named)
 
 
 @strawberry.type(description="Represents a user who is a collaborator of a repository.")
@@ -159,6 +191,10 @@ class Repository(Node, UniformResourceLocatable):
     name: str = field(description="The name of the repository.")
     name_with_owner: str = field(
         repositories.name_with_owner, description="The repository's name with owner."
+    )
+    object: GitObject | None = field(
+        git_object,
+        description="A Git object in the repository; null if there is none.",
     )
     owner: RepositoryOwner = field(
         repositories.owner, description="The User owner of the repository."

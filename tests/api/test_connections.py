@@ -218,6 +218,9 @@ async def test_a_cursor_of_another_order_is_refused(ask: GraphQLClient, runtime:
         ("visibility: INTERNAL,", ["demo-internal"]),
         ("isArchived: true,", []),
         ("isFork: true,", ["shared-fork"]),
+        ("isLocked: true,", []),
+        ("hasIssuesEnabled: true,", []),
+        ("isLocked: false, hasIssuesEnabled: false, isFork: true,", ["shared-fork"]),
         ("isFork: false, isArchived: false, visibility: PRIVATE,", ["demo-private"]),
     ],
 )

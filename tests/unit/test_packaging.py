@@ -67,7 +67,7 @@ def test_locks_have_hashes_and_no_addresses(name: str) -> None:
 
 
 def test_the_npm_lock_has_hashes_and_no_addresses() -> None:
-    text = (ROOT / "tests/e2e/clients/isomorphic/package-lock.json").read_text()
+    text = (ROOT / "tests/npm/package-lock.json").read_text()
     packages: dict[str, dict[str, str]] = json.loads(text)["packages"]
     del packages[""]  # the project itself
     assert [name for name, entry in packages.items() if "resolved" in entry] == []

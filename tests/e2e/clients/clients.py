@@ -22,7 +22,7 @@ from tests.support.git import CLEAN_ENVIRONMENT
 from tests.support.hub import Hub
 
 HERE = Path(__file__).parent
-ISOMORPHIC = HERE / "isomorphic"
+NPM = HERE.parents[1] / "npm"
 JGIT_JARS = (
     "org.eclipse.jgit.lfs",
     "org.eclipse.jgit.http.apache",
@@ -272,6 +272,6 @@ DRIVERS = HERE / "drivers"
 GIT = [StockGit(version) for version in ("0", "1", "2")]
 DULWICH = Driven("dulwich", [sys.executable, DRIVERS / "with_dulwich.py"], ["http", "ssh"])
 PYGIT2 = Driven("pygit2", [sys.executable, DRIVERS / "with_pygit2.py"], ["http", "ssh"])
-ISOMORPHIC_GIT = Driven("isomorphic", ["node", ISOMORPHIC / "driver.mjs"], ["http"])
+ISOMORPHIC_GIT = Driven("isomorphic", ["node", NPM / "with_isomorphic_git.mjs"], ["http"])
 JGIT = JGit()
 CLIENTS = [*GIT, DULWICH, PYGIT2, ISOMORPHIC_GIT, JGIT]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from services.tokens import new_access_token
-from tests.e2e.clients.clients import CLIENTS, ISOMORPHIC, Client, Person, Remote
+from tests.e2e.clients.clients import CLIENTS, NPM, Client, Person, Remote
 from tests.support.git import GitRepository
 from tests.support.hub import Hub, hub
 from tests.support.ssh import generate_key
@@ -41,7 +41,7 @@ def need_client(client: Client) -> None:
         )
     if client.name == "isomorphic":
         need(shutil.which("node") is not None, "node is not installed (Debian: nodejs)")
-        ready = (ISOMORPHIC / "node_modules" / "isomorphic-git").is_dir()
+        ready = (NPM / "node_modules" / "isomorphic-git").is_dir()
         need(ready, "isomorphic-git is not installed: run make test, or npm ci in its folder")
 
 

@@ -14,18 +14,8 @@ from models.database import Database
 from storage_adapters.base import ObjectStore
 from storage_adapters.local import LocalObjectStore
 from storage_adapters.memory import MemoryObjectStore
+from tests.support.content import Bytes
 from tests.support.git import GitRepository
-
-
-class Bytes:
-    """A pack source over bytes in memory."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    async def read(self, limit: int) -> bytes:
-        piece, self._data = self._data[:limit], self._data[limit:]
-        return piece
 
 
 @pytest.fixture(params=["local", "memory"])

@@ -15,8 +15,9 @@ from gitstore.transactions import RefUpdate, discard_upload
 from models import GitPack
 from models.database import Database
 from storage_adapters.base import ObjectStore
+from tests.support.content import Bytes
 from tests.support.git import GitRepository
-from tests.unit.gitstore.conftest import Bytes, PushPack
+from tests.unit.gitstore.conftest import PushPack
 
 MAIN = "refs/heads/main"
 COPY_BYTES = 65536

@@ -17,8 +17,9 @@ from gitstore.transactions import RefUpdate, discard_upload
 from models import GitPack, GitRef, PackUpload, Repository
 from models.database import Database
 from storage_adapters.base import ObjectStore
+from tests.support.content import Bytes
 from tests.support.git import GitRepository
-from tests.unit.gitstore.conftest import Bytes, PushPack
+from tests.unit.gitstore.conftest import PushPack
 
 MAIN = "refs/heads/main"
 pytestmark = pytest.mark.databases

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from graphql import (
     GraphQLEnumType,
     GraphQLInputObjectType,
@@ -14,8 +13,6 @@ from graphql import (
     get_nullable_type,
     is_leaf_type,
     is_specified_directive,
-    parse,
-    print_ast,
     print_type,
 )
 
@@ -26,20 +23,6 @@ TYPES: dict[str, Any] = {
     name: each for name, each in schema._schema.type_map.items() if not name.startswith("__")
 }
 BUILT_IN = {"Boolean", "Float", "ID", "Int", "String"}
-
-# What is ours in types that GitHub has too. Everything else there is exactly as GitHub has it.
-OURS = {
-    "CreateRepositoryInput.defaultBranch",
-    "DeployKey.fingerprint",
-    "DeployKey.lastUsedAt",
-    "PublicKey.title",
-    "Query.serverMetadata",
-    "UpdateRepositoryInput.defaultBranch",
-    "UpdateRepositoryInput.visibility",
-    "User.accessTokens",
-    "User.emails",
-    "User.sessions",
-}
 
 
 def test_the_committed_sdl_is_current() -> None:
@@ -86,52 +69,6 @@ def test_every_mutation_takes_one_input_and_gives_a_nullable_payload() -> None:
             "input": f"{kind}Input!"
         }
         assert str(field.type) == f"{kind}Payload"
-
-
-def flattened() -> dict[str, str]:
-    """``Type.field`` and ``Type.field(argument)`` with their types and defaults."""
-    found: dict[str, str] = {}
-    definitions: list[Any] = list(parse(print_sdl()).definitions)
-    for definition in definitions:
-        for value in getattr(definition, "values", None) or ():
-            found[f"{definition.name.value}.{value.name.value}"] = "enum value"
-        for field in getattr(definition, "fields", None) or ():
-            name = f"{definition.name.value}.{field.name.value}"
-            found[name] = _typed(field)
-            for argument in getattr(field, "arguments", None) or ():
-                found[f"{name}({argument.name.value})"] = _typed(argument)
-    return found
-
-
-def _typed(node: Any) -> str:
-    default = getattr(node, "default_value", None)
-    return f"{print_ast(node.type)}{f' = {print_ast(default)}' if default else ''}"
-
-
-def test_shared_types_are_githubs() -> None:
-    lines = (Path(__file__).parent / "github_fields.txt").read_text().splitlines()
-    expected = dict(line.split(": ", 1) for line in lines)
-    actual = flattened()
-    assert {key: actual.get(key) for key in expected} == expected
-    shared = {key.split(".")[0] for key in expected} - {"Mutation"}
-    extra = {
-        key.split("(")[0] for key in actual if key.split(".")[0] in shared and key not in expected
-    }
-    assert extra == OURS
-
-
-@pytest.mark.parametrize(
-    ("name", "interfaces"),
-    [
-        ("User", ["Actor", "Node", "RepositoryOwner", "UniformResourceLocatable"]),
-        ("Repository", ["Node", "UniformResourceLocatable"]),
-        ("Ref", ["Node"]),
-        ("PublicKey", ["Node"]),
-        ("DeployKey", ["Node"]),
-    ],
-)
-def test_interfaces(name: str, interfaces: list[str]) -> None:
-    assert sorted(each.name for each in TYPES[name].interfaces) == interfaces
 
 
 def test_secrets_are_in_no_object() -> None:

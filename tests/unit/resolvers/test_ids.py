@@ -8,8 +8,12 @@ from resolvers import ids
 from resolvers.ids import IdKind
 from services.errors import NotFound
 
+NAMED = {IdKind.REF: "refs/heads/grün"} | dict.fromkeys(
+    (IdKind.COMMIT, IdKind.TREE, IdKind.BLOB, IdKind.TAG), "a" * 40
+)
 
-@pytest.mark.parametrize("kind", [each for each in IdKind if each is not IdKind.REF])
+
+@pytest.mark.parametrize("kind", [each for each in IdKind if each not in NAMED])
 @pytest.mark.parametrize("number", [1, 255, 2**31 - 1])
 def test_round_trip(kind: IdKind, number: int) -> None:
     node_id = ids.encode(kind, number)
@@ -18,9 +22,10 @@ def test_round_trip(kind: IdKind, number: int) -> None:
     assert ids.decode_as(node_id, kind) == number
 
 
-def test_named_round_trip() -> None:
-    node_id = ids.encode_named(IdKind.REF, 7, "refs/heads/grün")
-    assert ids.decode(node_id) == (IdKind.REF, 7, "refs/heads/grün")
+@pytest.mark.parametrize(("kind", "name"), NAMED.items())
+def test_named_round_trip(kind: IdKind, name: str) -> None:
+    node_id = ids.encode_named(kind, 7, name)
+    assert ids.decode(node_id) == (kind, 7, name)
 
 
 def test_githubs_prefixes() -> None:

@@ -126,9 +126,10 @@ async def test_whose_address_it_is(runtime: Runtime, ann: User, bob: User) -> No
         "\u0430nn@example.com": None,
     }
     async with make_op(runtime).read() as tx:
-        for email, user_id in expected.items():
-            found = await email_addresses.find_user_by_email(tx, email)
-            assert (found.id if found else None) == user_id
+        found = await email_addresses.find_users_by_email(tx, expected)
+        assert {email: user.id for email, user in found.items()} == {
+            email: user_id for email, user_id in expected.items() if user_id is not None
+        }
 
 
 @pytest.mark.databases

@@ -26,6 +26,7 @@ from services.errors import Conflict, Forbidden, NotFound, Unauthenticated, Unav
 from services.repositories import RepositoryChanges
 from services.runtime import Runtime
 from storage_adapters.errors import StorageUnavailable
+from tests.support.content import Bytes
 from tests.support.factories import (
     make_collaborator,
     make_repository,
@@ -35,7 +36,6 @@ from tests.support.factories import (
 from tests.support.git import GitRepository
 from tests.support.object_stores import list_keys
 from tests.support.runtime import make_op, operator
-from tests.unit.gitstore.conftest import Bytes
 
 MAIN, TAG, HIDDEN = "refs/heads/main", "refs/tags/v1", "refs/changes/1"
 TAKEN = "Name already exists on this account"

@@ -18,6 +18,7 @@ from gitstore.store import GitStore
 from gitstore.transactions import RefUpdate
 from models.database import Database
 from storage_adapters.base import ObjectStore
+from tests.support.content import Bytes
 from tests.support.git import GitRepository
 from tests.unit.gitstore.compaction.conftest import (
     MAIN,
@@ -30,7 +31,7 @@ from tests.unit.gitstore.compaction.conftest import (
     record_push,
     second_node,
 )
-from tests.unit.gitstore.conftest import Bytes, PushPack
+from tests.unit.gitstore.conftest import PushPack
 
 pytestmark = pytest.mark.databases
 

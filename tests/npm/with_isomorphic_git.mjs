@@ -1,4 +1,5 @@
-// Does one thing with isomorphic-git, in a process of its own: JSON in, JSON out (see ../clients.py).
+// Does one thing with isomorphic-git, in a process of its own: JSON in, JSON out. See
+// tests/e2e/clients/clients.py.
 
 import fs from "node:fs";
 

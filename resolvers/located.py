@@ -1,0 +1,44 @@
+"""A git object with the repository it was read from: the "row" that types of git objects show."""
+
+import dataclasses
+from typing import Generic, TypeVar
+
+from gitstore.manifest import RepositoryState
+from gitstore.objects import TreeEntry
+from models import Repository
+from services.git_reading import state_of
+
+Thing = TypeVar("Thing", covariant=True)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Located(Generic[Thing]):
+    """``repository`` came from ``services.access``, so the viewer may read it."""
+
+    repository: Repository
+    value: Thing
+
+    @property
+    def state(self) -> RepositoryState:
+        return state_of(self.repository)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LocatedEntry:
+    """An entry of a tree. ``folder`` is the path of that tree and ``commit_oid`` the commit it was
+    reached from; None where a tree was asked for by its id."""
+
+    repository: Repository
+    entry: TreeEntry
+    folder: bytes | None = None
+    commit_oid: str | None = None
+
+    @property
+    def state(self) -> RepositoryState:
+        return state_of(self.repository)
+
+    @property
+    def raw_path(self) -> bytes | None:
+        if self.folder is None:
+            return None
+        return self.folder + b"/" + self.entry.raw_name if self.folder else self.entry.raw_name
