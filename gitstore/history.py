@@ -6,7 +6,7 @@ Object ids are arguments of git, paths and ref names come over standard input (`
 import contextlib
 import dataclasses
 import datetime as dt
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 from gitstore.cache import CachedRepository
 from gitstore.process import GitProcesses
@@ -21,7 +21,8 @@ class HistoryQuery:
 
     ``path`` keeps those that changed it, ``emails`` those of these authors (in lower case), and
     ``since``/``until`` look at the committer's time. ``follow_renames`` goes on under the names
-    that a file had before; it takes a path. ``first_parent`` leaves out what merges brought in.
+    that a file had before; it takes a path. ``first_parent`` leaves out what merges brought
+    in, ``excluding`` what that commit reaches.
     """
 
     tip: str
@@ -31,6 +32,7 @@ class HistoryQuery:
     until: dt.datetime | None = None
     follow_renames: bool = False
     first_parent: bool = False
+    excluding: str | None = None
 
     @property
     def can_match(self) -> bool:
@@ -52,13 +54,15 @@ class HistoryQuery:
     def revisions(self) -> bytes:
         """What git reads from its standard input."""
         lines = [self.tip.encode()]
+        if self.excluding is not None:
+            lines.append(f"^{self.excluding}".encode())
         if self.path:
             lines += [b"--", self.path]
         return b"\n".join(lines) + b"\n"
 
 
 async def list_history(
-    processes: GitProcesses, copy: CachedRepository, query: HistoryQuery, *, skip: int, limit: int
+    processes: GitProcesses, copy: CachedRepository, query: HistoryQuery, skip: int, limit: int
 ) -> list[str]:
     """Ids of at most ``limit`` commits after the first ``skip``. Raises GitFailed, QueueFull."""
     if not query.can_match or skip > MAX_SKIPPED:
@@ -106,6 +110,23 @@ async def count_history(
         return sum([1 async for _ in oids])
 
 
+async def count_authors(
+    processes: GitProcesses, copy: CachedRepository, query: HistoryQuery
+) -> int:
+    """How many addresses the commits of the query were written from."""
+    async with processes.start(
+        ["log", "--format=%ae", "--stdin", *query.arguments()], git_dir=copy.path
+    ) as child:
+        feeder = child.feed(query.revisions())
+        try:
+            emails = {line.strip().lower() async for line in child.stdout}
+            if await child.wait():
+                raise child.failure()
+        finally:
+            feeder.cancel()
+    return len(emails)
+
+
 @contextlib.asynccontextmanager
 async def _matching(
     processes: GitProcesses, copy: CachedRepository, query: HistoryQuery
@@ -139,17 +160,14 @@ async def merge_base(
 
 
 async def ahead_behind(
-    processes: GitProcesses, copy: CachedRepository, base: str, heads: Sequence[str]
-) -> dict[str, tuple[int, int]]:
-    """Per head: how many commits it has that the base lacks, and the other way round."""
-    counts = {}
-    for head in heads:
-        completed = await processes.run(
-            ["rev-list", "--count", "--left-right", f"{head}...{base}"], git_dir=copy.path
-        )
-        ahead, behind = completed.stdout.split()
-        counts[head] = (int(ahead), int(behind))
-    return counts
+    processes: GitProcesses, copy: CachedRepository, base: str, head: str
+) -> tuple[int, int]:
+    """How many commits the head has that the base lacks, and the other way round."""
+    completed = await processes.run(
+        ["rev-list", "--count", "--left-right", f"{head}...{base}"], git_dir=copy.path
+    )
+    ahead, behind = completed.stdout.split()
+    return int(ahead), int(behind)
 
 
 async def disambiguate(processes: GitProcesses, copy: CachedRepository, prefix: str) -> list[str]:

@@ -12,6 +12,7 @@ from gitstore.cache import CachedRepository, RepositoryCache
 from gitstore.compaction import Compactor
 from gitstore.maintenance import tend_cache
 from gitstore.manifest import RefRow, RepositoryState
+from gitstore.memory import Memory
 from gitstore.object_reader import ObjectReaders
 from gitstore.observer import GitObserver, Unobserved
 from gitstore.process import GitProcesses
@@ -42,6 +43,7 @@ class GitStore:
         self.cache = RepositoryCache(database, store, settings, observer)
         self.answers = AnswerCache(settings)
         self.ref_lists = RefListCache()
+        self.memory = Memory()
         self.compactor = Compactor(self.cache, database, store, self.processes, settings)
 
     @contextlib.asynccontextmanager

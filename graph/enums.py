@@ -7,6 +7,7 @@ import enum
 
 import strawberry
 
+from gitstore.diffs import ChangeKind
 from models import Visibility
 from resolvers.listings import Affiliation, RepositoryOrderField
 from services.access import Role
@@ -21,6 +22,13 @@ class OrderDirection(enum.Enum):
 class RepositoryPrivacy(enum.Enum):
     PRIVATE = "PRIVATE"
     PUBLIC = "PUBLIC"
+
+
+class ComparisonStatus(enum.Enum):
+    AHEAD = "AHEAD"
+    BEHIND = "BEHIND"
+    DIVERGED = "DIVERGED"
+    IDENTICAL = "IDENTICAL"
 
 
 class RefOrderField(enum.Enum):
@@ -119,5 +127,30 @@ _register(
         "QUOTA_EXCEEDED": "It is more than a limit allows.",
         "UNAVAILABLE": "A part of the server does not answer; the same request may succeed later.",
         "INTERNAL": "A fault of the server; report it with the `requestId`.",
+    },
+)
+_register(
+    ChangeKind,
+    "PatchStatus",
+    "The possible types of patch statuses.",
+    {
+        "ADDED": "The file was added. Git status 'A'.",
+        "CHANGED": "The file's type was changed. Git status 'T'.",
+        "COPIED": "The file was copied. Git status 'C'.",
+        "DELETED": "The file was deleted. Git status 'D'.",
+        "MODIFIED": "The file's contents were changed. Git status 'M'.",
+        "RENAMED": "The file was renamed. Git status 'R'.",
+    },
+)
+_register(
+    ComparisonStatus,
+    "ComparisonStatus",
+    "The status of a git comparison between two refs.",
+    {
+        "AHEAD": "The head ref is ahead of the base ref.",
+        "BEHIND": "The head ref is behind the base ref.",
+        "DIVERGED": "The head ref is both ahead and behind of the base ref, indicating git "
+        "history has diverged.",
+        "IDENTICAL": "The head ref is identical to the base ref.",
     },
 )

@@ -26,6 +26,7 @@ class IdKind(enum.Enum):
     TREE = "T"
     BLOB = "B"
     TAG = "TA"
+    COMPARISON = "CMP"
     PUBLIC_KEY = "PK"
     DEPLOY_KEY = "DK"
     EMAIL_ADDRESS = "EM"
@@ -34,7 +35,9 @@ class IdKind(enum.Enum):
 
 
 # What has no number of its own: a name or an object id within a repository.
-_NAMED = frozenset((IdKind.REF, IdKind.COMMIT, IdKind.TREE, IdKind.BLOB, IdKind.TAG))
+_NAMED = frozenset(
+    (IdKind.REF, IdKind.COMMIT, IdKind.TREE, IdKind.BLOB, IdKind.TAG, IdKind.COMPARISON)
+)
 _KINDS = {kind.value: kind for kind in IdKind}
 
 

@@ -67,7 +67,7 @@ class Loaders:
         self.author_emails_by_user_id: DataLoader[int, frozenset[str] | None] = self._by_key(
             email_addresses.list_emails_of_authors
         )
-        self.git = GitLoaders(op)
+        self.git = GitLoaders(op, self._batches)
         self.page: DataLoader[PageKey, Page[Any]] = DataLoader(
             load_fn=self._load_pages, max_batch_size=_MAX_BATCH
         )

@@ -10,6 +10,7 @@ from strawberry import Parent
 from gitstore.objects import Blob, Commit, Tag, Tree
 from models import AccessToken, EmailAddress, GitRef, Repository, Session, SSHKey, User
 from resolvers import ids, revisions
+from resolvers.changes import Comparison, by_oids
 from resolvers.context import Info
 from resolvers.ids import IdKind
 from resolvers.listings import AccessTokensOfViewer, EmailAddressesOfViewer, SessionsOfViewer
@@ -40,6 +41,9 @@ def node_id(root: Parent[Any]) -> str:
     if isinstance(root, Located):
         kind = _OBJECT_KINDS[type(root.value)]
         return ids.encode_named(kind, root.repository.id, root.value.oid)
+    if isinstance(root, Comparison):
+        oids = f"{root.base.value.oid}...{root.head.value.oid}"
+        return ids.encode_named(IdKind.COMPARISON, root.repository.id, oids)
     if isinstance(root, GitRef):
         return ids.encode_named(IdKind.REF, root.repository_id, root.name)
     if isinstance(root, SSHKey):
@@ -111,6 +115,14 @@ def _object(kind: IdKind) -> Callable[[Info, int, str], Awaitable[Any]]:
     return find
 
 
+async def _comparison(info: Info, number: int, name: str) -> Any:
+    repository = await info.context.loaders.repository_by_id.load(number)
+    base, _, head = name.partition("...")
+    if repository is None or not (revisions.is_whole_id(base) and revisions.is_whole_id(head)):
+        return None
+    return await by_oids(info, repository, base, head)
+
+
 async def _public_key(info: Info, number: int, _name: str) -> Any:
     key = await info.context.loaders.ssh_key_by_id.load(number)
     return key if key is not None and key.user_id is not None else None
@@ -155,5 +167,6 @@ _FINDERS: dict[IdKind, Callable[[Info, int, str], Awaitable[Any]]] = {
     IdKind.EMAIL_ADDRESS: _email_address,
     IdKind.ACCESS_TOKEN: _access_token,
     IdKind.SESSION: _session,
+    IdKind.COMPARISON: _comparison,
     **{kind: _object(kind) for kind in _OBJECT_KINDS.values()},
 }

@@ -8,12 +8,12 @@ import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Sequence
 
-from gitstore import history
 from gitstore.cache import CachedRepository
 from gitstore.errors import GitFailed, GitStoreError, GitTimedOut, RepositoryGone
-from gitstore.history import HistoryQuery
 from gitstore.manifest import BRANCHES, RepositoryState
+from gitstore.object_reader import ObjectReader
 from gitstore.objects import Blob, GitObject
+from gitstore.process import GitProcesses
 from models import Repository
 from models.database import DatabaseUnavailable
 from services import access
@@ -22,6 +22,7 @@ from services.errors import NotFound, Unavailable
 from storage_adapters.errors import StorageError
 
 TOO_SLOW = "the answer took too long to find; ask for less, for instance with a path or dates"
+UNREADABLE = "the repository cannot be read at the moment; try again"
 
 
 def state_of(repository: Repository) -> RepositoryState:
@@ -37,41 +38,42 @@ def state_of(repository: Repository) -> RepositoryState:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GitReading:
-    """An open local copy. Methods raise GitStoreError, which ``open_for_reading`` translates."""
+    """An open local copy, for the functions of ``gitstore``. Everything raises GitStoreError, which
+    ``open_for_reading`` translates."""
 
     op: OpContext
     copy: CachedRepository
 
-    async def objects(self, oids: Sequence[str], *, blob_bytes: int = 0) -> dict[str, GitObject]:
-        """Those that exist; of blobs at most ``blob_bytes``."""
-        async with self.op.runtime.git.readers.lend(self.copy) as reader:
-            return await reader.objects(oids, blob_bytes=blob_bytes)
+    @property
+    def processes(self) -> GitProcesses:
+        return self.op.runtime.git.processes
 
-    async def blob_heads(self, oids: Sequence[str], limit: int) -> dict[str, Blob]:
-        """Blobs with their first ``limit`` bytes."""
-        found = await self.objects(oids, blob_bytes=limit)
+    async def objects(self, oids: Sequence[str]) -> dict[str, GitObject]:
+        """Those that exist; of blobs the size alone."""
+        async with self._reader() as reader:
+            return await reader.objects(oids)
+
+    async def blobs(self, oids: Sequence[str], limit: int) -> dict[str, Blob]:
+        """Blobs with at most their first ``limit`` bytes."""
+        async with self._reader() as reader:
+            found = await reader.objects(oids, blob_bytes=limit)
         blobs = {oid: blob for oid, blob in found.items() if isinstance(blob, Blob)}
         for oid, blob in blobs.items():
-            if blob.is_truncated and not blob.head:
-                async with self.op.runtime.git.readers.lend(self.copy) as reader:
+            if blob.is_truncated:
+                async with self._reader() as reader:
                     head = await reader.blob_head(oid, limit)
                 blobs[oid] = dataclasses.replace(blob, head=head)
         return blobs
 
     async def sizes(self, oids: Sequence[str]) -> dict[str, int]:
-        async with self.op.runtime.git.readers.lend(self.copy) as reader:
+        async with self._reader() as reader:
             headers = await reader.headers(oids)
         return {oid: header.size for oid, header in headers.items()}
 
-    async def history(self, query: HistoryQuery, *, skip: int, limit: int) -> list[str]:
-        processes = self.op.runtime.git.processes
-        return await history.list_history(processes, self.copy, query, skip=skip, limit=limit)
-
-    async def count_history(self, query: HistoryQuery) -> int:
-        return await history.count_history(self.op.runtime.git.processes, self.copy, query)
-
-    async def disambiguate(self, prefix: str) -> list[str]:
-        return await history.disambiguate(self.op.runtime.git.processes, self.copy, prefix)
+    @contextlib.asynccontextmanager
+    async def _reader(self) -> AsyncIterator[ObjectReader]:
+        async with self.op.runtime.git.readers.lend(self.copy) as reader:
+            yield reader
 
 
 @contextlib.asynccontextmanager
@@ -89,4 +91,4 @@ async def open_for_reading(op: OpContext, state: RepositoryState) -> AsyncIterat
     except (GitStoreError, StorageError) as error:
         if isinstance(error, GitFailed):
             op.log.error("reading a repository failed", exc_info=True)
-        raise Unavailable("the repository cannot be read at the moment; try again") from error
+        raise Unavailable(UNREADABLE) from error

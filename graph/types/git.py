@@ -10,9 +10,10 @@ from gitstore import objects
 from gitstore.history import HistoryQuery
 from graph.connections import Connection, Edge, PageInfo
 from graph.scalars import URI, Base64String, GitObjectID, GitTimestamp
+from graph.types.changes import Blame, ChangedFileConnection
 from graph.types.interfaces import Node, UniformResourceLocatable
 from graph.view import field, view_of
-from resolvers import connections, git_objects, histories
+from resolvers import blames, changes, connections, git_objects, histories
 from resolvers.arguments import OPTIONAL, After, Before, First, Last, given, page_arguments
 from resolvers.context import Info
 from resolvers.located import Located, LocatedEntry
@@ -238,6 +239,10 @@ async def history(
 class Commit(Node, GitObject, UniformResourceLocatable):
     resource_path: URI = field(git_objects.commit_path, description="The HTTP path for this commit")
     url: URI = field(git_objects.commit_url, description="The HTTP URL for this commit")
+    additions: int = field(
+        changes.commit_additions,
+        description="The number of additions in this commit, against its first parent.",
+    )
     author: GitActor | None = field(
         git_objects.author, description="Authorship details of the commit."
     )
@@ -254,12 +259,34 @@ class Commit(Node, GitObject, UniformResourceLocatable):
         description="The list of authors for this commit based on the git author and the "
         "Co-authored-by message trailer. The git author will always be first.",
     )
+    blame: Blame = field(
+        blames.blame,
+        description="Fetches `git blame` information. A path without a file is NOT_FOUND.",
+    )
+    changed_files: int = field(
+        changes.commit_changed_files,
+        description="The number of changed files in this commit, against its first parent.",
+        deprecation_reason="Use `changedFilesIfAvailable` instead, as on GitHub.",
+    )
+    changed_files_if_available: int | None = field(
+        changes.commit_changed_files,
+        description="The number of changed files in this commit, against its first parent.",
+    )
     committed_date: dt.datetime = field(
         git_objects.committed_date,
         description="The datetime when this commit was committed.",
     )
     committer: GitActor | None = field(
         git_objects.committer, description="Committer details of the commit."
+    )
+    deletions: int = field(
+        changes.commit_deletions,
+        description="The number of deletions in this commit, against its first parent.",
+    )
+    files: ChangedFileConnection = field(
+        changes.commit_files,
+        description="The files that differ from the commit's first parent; of the first commit "
+        "all.",
     )
     file: TreeEntry | None = field(
         git_objects.commit_file,

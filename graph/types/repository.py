@@ -11,6 +11,7 @@ from gitstore.objects import GitObject as GitObjectValue
 from graph.connections import Connection, PageInfo
 from graph.enums import OrderDirection, RefOrderField
 from graph.scalars import URI, GitObjectID, GitSSHRemote
+from graph.types.changes import Comparison
 from graph.types.git import GitObject
 from graph.types.interfaces import Node, UniformResourceLocatable
 from graph.types.keys import DeployKey
@@ -18,7 +19,7 @@ from graph.types.owner import RepositoryOwner, User
 from graph.types.ref import Ref
 from graph.view import field, view_of
 from models import Visibility
-from resolvers import connections, git_refs, repositories, revisions, users
+from resolvers import changes, connections, git_refs, repositories, revisions, users
 from resolvers.arguments import OPTIONAL, After, Before, First, Last, given, page_arguments
 from resolvers.context import Info
 from resolvers.listings import RefsOfRepository
@@ -148,6 +149,10 @@ class Repository(Node, UniformResourceLocatable):
         repositories.collaborators,
         description="The people the repository was shared with; its owner is not among them. "
         "Only for administrators of the repository, with the scope `repo`; FORBIDDEN for others.",
+    )
+    compare: Comparison | None = field(
+        changes.compare,
+        description="Compares any two commits; null if one of them does not exist.",
     )
     created_at: dt.datetime = field(
         description="Identifies the date and time when the object was created."

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gitstore.memory import Memory
 from gitstore.process import GitProcesses
 from gitstore.transactions import RefUpdate
 from models import Repository, User
@@ -260,6 +261,7 @@ async def test_a_page_of_commits_takes_one_process_whatever_its_length(
     await history(ask, "first: 1", selection)  # starts the reader, which stays
     counts = []
     for size in (1, 7):
+        runtime.git.memory = Memory()
         with (
             counted_statements(runtime.database) as statements,
             counted_children(monkeypatch) as children,
@@ -268,4 +270,8 @@ async def test_a_page_of_commits_takes_one_process_whatever_its_length(
         assert len(found["nodes"]) == size
         assert [args[1] for args in children] == ["rev-list"]
         counts.append(len(statements))
+        # What stands for the same for good is not read twice.
+        with counted_children(monkeypatch) as children:
+            assert connection(await history(ask, f"first: {size}", selection)) == found
+        assert not children
     assert counts[0] == counts[1]

@@ -101,10 +101,8 @@ async def test_bases_and_distances(
     async with git_store.open(repository_id) as copy:
         processes = git_store.processes
         assert await merge_base(processes, copy, third, side) == second
-        assert await ahead_behind(processes, copy, third, [side, merge]) == {
-            side: (1, 1),
-            merge: (2, 0),
-        }
+        assert await ahead_behind(processes, copy, third, side) == (1, 1)
+        assert await ahead_behind(processes, copy, third, merge) == (2, 0)
 
 
 async def test_histories_without_a_common_commit(

@@ -25,11 +25,18 @@ from graph.schema import print_sdl
 GITHUBS = Path(__file__).parents[2] / "npm/node_modules/@octokit/graphql-schema/schema.graphql"
 # What is ours in types that GitHub has too.
 OURS = {
+    "BlameRange.path",
+    "BlameRange.previousCommit",
+    "BlameRange.previousPath",
+    "Commit.files",
     "Commit.history(followRenames)",
+    "Comparison.files",
+    "Comparison.mergeBase",
     "CreateRepositoryInput.defaultBranch",
     "DeployKey.fingerprint",
     "DeployKey.lastUsedAt",
     "PublicKey.title",
+    "Repository.compare",
     "Query.serverMetadata",
     "UpdateRepositoryInput.defaultBranch",
     "UpdateRepositoryInput.visibility",

@@ -9,7 +9,7 @@ from resolvers.ids import IdKind
 from services.errors import NotFound
 
 NAMED = {IdKind.REF: "refs/heads/grün"} | dict.fromkeys(
-    (IdKind.COMMIT, IdKind.TREE, IdKind.BLOB, IdKind.TAG), "a" * 40
+    (IdKind.COMMIT, IdKind.TREE, IdKind.BLOB, IdKind.TAG, IdKind.COMPARISON), "a" * 40
 )
 
 
