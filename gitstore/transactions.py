@@ -35,6 +35,9 @@ _NAMES_PER_QUERY = 200
 T = TypeVar("T")
 
 
+CHANGED_MEANWHILE = "changed by another push"
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class RefUpdate:
     """A wish: move ``name`` from ``old`` to ``new``; None is absence."""
@@ -247,7 +250,7 @@ def _compare(
             # Deleting what is not there has succeeded already, as with git itself.
             continue
         if now != wish.old:
-            rejected[wish.name] = "changed by another push"
+            rejected[wish.name] = CHANGED_MEANWHILE
         else:
             changed.append(wish)
     return changed, rejected

@@ -12,7 +12,7 @@ from graphql import GraphQLError
 from models.database import CommitUnknown
 from resolvers.pagination import PaginationFault
 from services.context import OpContext
-from services.errors import ErrorCode, ForgeError
+from services.errors import ErrorCode, ForgeError, StaleData
 
 # GitHub's names where it has one; its tools compare NOT_FOUND, FORBIDDEN and INSUFFICIENT_SCOPES.
 TYPE_OF_CODE = {
@@ -98,7 +98,7 @@ def _is_about_the_document(error: GraphQLError, cause: BaseException | None) -> 
 
 
 def _type_of(fault: ForgeError) -> str:
-    if isinstance(fault, PaginationFault | LimitExceeded):
+    if isinstance(fault, PaginationFault | LimitExceeded | StaleData):
         return fault.error_type
     return TYPE_OF_CODE[fault.code]
 

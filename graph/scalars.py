@@ -14,6 +14,7 @@ URI = NewType("URI", str)
 GitObjectID = NewType("GitObjectID", str)
 GitTimestamp = NewType("GitTimestamp", dt.datetime)
 Base64String = NewType("Base64String", str)
+GitRefname = NewType("GitRefname", str)
 GitSSHRemote = NewType("GitSSHRemote", str)
 
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -92,6 +93,12 @@ SCALARS: dict[object, ScalarDefinition] = {
         description="A (potentially binary) string encoded using base64.",
         serialize=str,
         parse_value=_parse_base64,
+    ),
+    GitRefname: strawberry.scalar(
+        name="GitRefname",
+        description="A fully qualified reference name (e.g. `refs/heads/master`).",
+        serialize=str,
+        parse_value=str,
     ),
     GitSSHRemote: strawberry.scalar(
         name="GitSSHRemote",

@@ -75,6 +75,12 @@ class Conflict(ForgeError):
     code = ErrorCode.CONFLICT
 
 
+class StaleData(Conflict):
+    """The change was made for another state than the present one; GitHub has a word for it."""
+
+    error_type = "STALE_DATA"
+
+
 class FailedPrecondition(ForgeError):
     """The state of the thing forbids it, for instance because it is archived."""
 

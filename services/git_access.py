@@ -70,11 +70,24 @@ def parse_path(path: str) -> tuple[str, str]:
 async def open_repository(op: OpContext, path: str, service: GitService) -> GitRepository:
     """Raises NotFound (also when the actor may not read it), Forbidden, FailedPrecondition."""
     owner, name = parse_path(path)
+    return await _open(op, (owner, name), service)
+
+
+async def open_repository_by_id(
+    op: OpContext, repository_id: int, service: GitService
+) -> GitRepository:
+    """As ``open_repository``, for the API."""
+    return await _open(op, repository_id, service)
+
+
+async def _open(
+    op: OpContext, id_or_path: int | tuple[str, str], service: GitService
+) -> GitRepository:
     async with op.read() as tx:
         repository, name_with_owner = await access.get_named_repository(
-            tx, (owner, name), _ACTION[service]
+            tx, id_or_path, _ACTION[service]
         )
-    moved = name_with_owner.lower() != f"{owner}/{name}".lower()
+    asked_for = name_with_owner if isinstance(id_or_path, int) else "/".join(id_or_path)
     return GitRepository(
         id=repository.id,
         name_with_owner=name_with_owner,
@@ -82,5 +95,5 @@ async def open_repository(op: OpContext, path: str, service: GitService) -> GitR
         prune_epoch=repository.prune_epoch,
         generation=repository.generation,
         head=BRANCHES + repository.default_branch,
-        moved_from=f"{owner}/{name}" if moved else None,
+        moved_from=asked_for if asked_for.lower() != name_with_owner.lower() else None,
     )

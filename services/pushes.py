@@ -39,16 +39,19 @@ _LOOKS_IN_NEW_EPOCHS = 4
 _FEW_OBJECTS = 2000
 _MISSING = "missing necessary objects"
 _SHALLOW = "shallow update not allowed"
+NOT_ALONE = "atomic push failed"
+NOT_FORWARD = "Update is not a fast forward"
 _BEING_PRUNED = "it needs objects that are being pruned; fetch, then push again"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RefCommand:
-    """Move ``name`` from ``old`` to ``new``; None is absence."""
+    """Move ``name`` from ``old`` to ``new``; None is absence. ``only_forward``: lose no commit."""
 
     name: str
     old: str | None
     new: str | None
+    only_forward: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -131,7 +134,7 @@ class _PushInProgress:
             if reason is None and pack_fault is not None:
                 reason = "unpacker error"
             if reason is None and self.request.atomic and self.rejected:
-                reason = "atomic push failed"
+                reason = NOT_ALONE
             verdicts[command.name] = reason
         return PushOutcome(verdicts, pack_fault)
 
@@ -265,6 +268,8 @@ class _PushInProgress:
             return _SHALLOW if self.request.is_shallow else _MISSING
         if command.name.startswith(BRANCHES) and described[command.new].type != "commit":
             return "a branch must point to a commit"
+        if command.only_forward and command.name in self._forced_names:
+            return NOT_FORWARD
         if (
             command.name in self._forced_names
             and command.name.startswith(BRANCHES)

@@ -6,14 +6,17 @@ from graph.mutations import (
     access_tokens,
     accounts,
     collaborators,
+    commits,
     email_addresses,
     keys,
+    refs,
     repositories,
     sessions,
 )
 from graph.view import mutation
 
 _RECENT_PROOF = "A session must have proven its password within 15 minutes (`confirmPassword`)."
+_WRITE = "Takes the WRITE permission on the repository, and the scope `public_repo`"
 _ADMIN = "Takes the ADMIN permission on the repository"
 _SELF_OR_ADMINISTRATOR = (
     "For the user, with the scope `user`, and for administrators of the server."
@@ -51,10 +54,20 @@ class Mutation:
         description="Make a personal access token for the viewer; an account can have 200. Only "
         f"for sessions. {_RECENT_PROOF}",
     )
+    create_commit_on_branch: commits.CreateCommitOnBranchPayload | None = mutation(
+        commits.create_commit_on_branch,
+        description="Appends a commit to the given branch as the authenticated user: what every "
+        "push must pass, it must pass too. Author and committer are the viewer, with the noreply "
+        f"address. {_WRITE}.",
+    )
     create_deploy_key: keys.CreateDeployKeyPayload | None = mutation(
         keys.create_deploy_key,
         description="Let an SSH key fetch from a repository or push to it, without being a user's; "
         f"a repository can have 100. {_ADMIN}, and the scope `repo`. {_RECENT_PROOF}",
+    )
+    create_ref: refs.CreateRefPayload | None = mutation(
+        refs.create_ref,
+        description=f"Create a new Git Ref: a branch, a tag or another one. {_WRITE}.",
     )
     create_repository: repositories.CreateRepositoryPayload | None = mutation(
         repositories.create_repository,
@@ -76,6 +89,10 @@ class Mutation:
     delete_deploy_key: keys.DeleteDeployKeyPayload | None = mutation(
         keys.delete_deploy_key,
         description=f"Take a deploy key away. {_ADMIN}, and the scope `repo`.",
+    )
+    delete_ref: refs.DeleteRefPayload | None = mutation(
+        refs.delete_ref,
+        description=f"Delete a Git Ref; not the default branch. {_WRITE}.",
     )
     delete_repository: repositories.DeleteRepositoryPayload | None = mutation(
         repositories.delete_repository,
@@ -161,6 +178,15 @@ class Mutation:
     unsuspend_user: accounts.UnsuspendUserPayload | None = mutation(
         accounts.unsuspend_user,
         description="Give a suspended account its access back. For administrators of the server.",
+    )
+    update_ref: refs.UpdateRefPayload | None = mutation(
+        refs.update_ref,
+        description=f"Update a Git Ref. Without `force` it loses no commit. {_WRITE}.",
+    )
+    update_refs: refs.UpdateRefsPayload | None = mutation(
+        refs.update_refs,
+        description="Creates, updates and/or deletes multiple refs in a repository, all or none. "
+        f"{_WRITE}.",
     )
     update_repository: repositories.UpdateRepositoryPayload | None = mutation(
         repositories.update_repository,

@@ -1,7 +1,9 @@
 """The table of all mutations: what each is given, who may, and what it emits."""
 
 import dataclasses
+import tempfile
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
@@ -9,10 +11,12 @@ from sqlalchemy import select
 from models import EmailAddress, Repository, User
 from resolvers import ids
 from resolvers.ids import IdKind
-from services import deploy_keys, email_addresses, repositories
+from services import commits, deploy_keys, email_addresses, repositories
 from services.access import Role
+from services.commits import FileEdits
 from services.repositories import RepositoryChanges
 from services.runtime import Runtime
+from tests.support.content import store_content
 from tests.support.factories import (
     PASSWORD,
     make_collaborator,
@@ -21,8 +25,10 @@ from tests.support.factories import (
     make_ssh_key,
     make_token,
     make_user,
+    session_actor,
 )
-from tests.support.runtime import operator
+from tests.support.git import GitRepository
+from tests.support.runtime import make_op, operator
 
 Input = dict[str, Any]
 
@@ -157,6 +163,61 @@ async def email_to_vouch_for(world: World) -> Input:
     }
 
 
+async def branch(world: World) -> tuple[str, str]:
+    """The node id of a branch beside the default one, and the commit that both point to."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = GitRepository.create(Path(folder))
+        tip = source.commit("first", files={"README": "x"})
+        source.git("branch", "next")
+        await store_content(world.runtime, world.repository, source)
+    return ids.encode_named(IdKind.REF, world.repository.id, "refs/heads/next"), tip
+
+
+async def new_ref(world: World) -> Input:
+    _, tip = await branch(world)
+    return {"repositoryId": world.repository_id, "name": "refs/tags/v1", "oid": tip}
+
+
+async def moved_ref(world: World) -> Input:
+    ref_id, tip = await branch(world)
+    session = await make_session(world.runtime, world.ann)
+    newer = await commits.create_commit_on_branch(
+        make_op(world.runtime, session_actor(session)),
+        world.repository.id,
+        "refs/heads/main",
+        expected_head_oid=tip,
+        message="second",
+        edits=FileEdits({"file": b"x"}, []),
+    )
+    return {"refId": ref_id, "oid": newer}
+
+
+async def ref_to_delete(world: World) -> Input:
+    ref_id, _ = await branch(world)
+    return {"refId": ref_id}
+
+
+async def many_refs(world: World) -> Input:
+    _, tip = await branch(world)
+    return {
+        "repositoryId": world.repository_id,
+        "refUpdates": [
+            {"name": "refs/heads/next", "beforeOid": tip, "afterOid": "0" * 40},
+            {"name": "refs/heads/new", "afterOid": tip},
+        ],
+    }
+
+
+async def commit(world: World) -> Input:
+    ref_id, tip = await branch(world)
+    return {
+        "branch": {"id": ref_id},
+        "expectedHeadOid": tip,
+        "message": {"headline": "Add a file"},
+        "fileChanges": {"additions": [{"path": "a/b", "contents": "eA=="}]},
+    }
+
+
 async def ann(world: World) -> Input:
     return {"userId": ids.encode(IdKind.USER, world.ann.id)}
 
@@ -217,6 +278,31 @@ CASES = [
         ("repo", "delete_repo"),
         "owner { login }",
         anonymous="NOT_FOUND",
+    ),
+    Case(
+        "createRef",
+        new_ref,
+        ("PushReceived",),
+        ("repo",),
+        "ref { name prefix target { oid } }",
+        anonymous="NOT_FOUND",
+    ),
+    Case(
+        "updateRef",
+        moved_ref,
+        ("PushReceived",),
+        ("repo",),
+        "ref { name target { oid } }",
+        anonymous="NOT_FOUND",
+    ),
+    Case("deleteRef", ref_to_delete, ("PushReceived",), ("repo",), anonymous="NOT_FOUND"),
+    Case("updateRefs", many_refs, ("PushReceived",), ("repo",), anonymous="NOT_FOUND"),
+    Case(
+        "createCommitOnBranch",
+        commit,
+        ("PushReceived",),
+        ("repo",),
+        "commit { message } ref { name }",
     ),
     Case(
         "addCollaborator",

@@ -176,7 +176,7 @@ def id_fields(name: str) -> list[str]:
     kind = schema._schema.get_type(f"{name[0].upper()}{name[1:]}Input")
     assert kind is not None
     fields: dict[str, Any] = kind.fields  # type: ignore[attr-defined]
-    return [each for each, field in fields.items() if "ID" in str(field.type)]
+    return [each for each, field in fields.items() if str(field.type).strip("[]!") == "ID"]
 
 
 @ALL
