@@ -23,7 +23,12 @@ ENQUEUE_SECONDS = 5.0
 # With the broker away, senders wait in line; this many at most.
 MAXIMUM_WAITING = 100
 # The modules that register jobs when they are imported.
-JOB_MODULES = ("services.dispatch", "services.git_maintenance", "services.sessions")
+JOB_MODULES = (
+    "services.dispatch",
+    "services.git_maintenance",
+    "services.last_commits",
+    "services.sessions",
+)
 
 
 def register_jobs() -> None:

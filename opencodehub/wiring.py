@@ -22,6 +22,7 @@ from services.observer import UnobservedHub
 from services.password_hashing import PasswordHasher
 from services.rate_limits import MemoryRateLimiter, RateLimiter, RedisRateLimiter
 from services.runtime import Runtime
+from services.shared_cache import MemorySharedCache, RedisSharedCache, SharedCache
 from services.tokens import TokenSigner
 from storage_adapters.base import ObjectStore
 from storage_adapters.errors import InvalidStorageURL, StorageUnavailable
@@ -63,9 +64,10 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     jobs = CeleryJobQueue(settings)
     bus = RedisEventBus(create_redis(settings))
     rate_limiter = RedisRateLimiter(create_redis(settings))
+    cache = RedisSharedCache(create_redis(settings))
     try:
         metrics = HubMetrics(settings.places.metrics)
-        async with _runtime(settings, bus, jobs, rate_limiter, metrics) as runtime:
+        async with _runtime(settings, bus, jobs, rate_limiter, cache, metrics) as runtime:
             tending = asyncio.create_task(_tend_cache(runtime))
             try:
                 yield runtime
@@ -74,6 +76,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
                 await asyncio.gather(tending, return_exceptions=True)
     finally:
         await jobs.close()
+        await cache.close()
         await rate_limiter.close()
         await bus.close()
 
@@ -98,7 +101,7 @@ async def open_command_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     """The runtime of one command: it needs no Redis, since the sweep finds what it leaves to do."""
     register_jobs()
     async with _runtime(
-        settings, MemoryEventBus(), MemoryJobQueue(), MemoryRateLimiter()
+        settings, MemoryEventBus(), MemoryJobQueue(), MemoryRateLimiter(), MemorySharedCache()
     ) as runtime:
         yield runtime
 
@@ -120,6 +123,7 @@ async def _runtime(
     bus: EventBus,
     jobs: JobQueue,
     rate_limiter: RateLimiter,
+    cache: SharedCache,
     metrics: HubMetrics | None = None,
 ) -> AsyncIterator[Runtime]:
     database = open_database(settings)
@@ -139,6 +143,7 @@ async def _runtime(
             bus=bus,
             jobs=jobs,
             rate_limiter=rate_limiter,
+            cache=cache,
             passwords=passwords,
             signer=TokenSigner(settings.secret_key.get_secret_value(), settings.web_url),
             observer=observer,

@@ -24,6 +24,7 @@ from gitstore.process import GitProcesses
 from services.context import OpContext
 from services.errors import ForgeError
 from services.git_reading import GitReading, open_for_reading
+from services.last_commits import find_last_commits
 
 ObjectKey = tuple[RepositoryState, str]
 Read = Callable[[GitReading, Sequence[Any]], Awaitable[Sequence[Any]]]
@@ -89,6 +90,10 @@ class GitLoaders:
         self.patch: DataLoader[tuple[RepositoryState, Between, Any], Patch | None] = self._loader(
             _patches, max_batch=100, remembered=False
         )
+        # By commit and folder: for each name the id of the commit that changed it last.
+        self.last_commits: DataLoader[
+            tuple[RepositoryState, str, bytes], dict[bytes, str] | None
+        ] = self._loader(_last_commits)
         self.blame: DataLoader[tuple[RepositoryState, str, bytes], list[BlameRange] | None] = (
             self._loader(_BLAME)
         )
@@ -217,6 +222,17 @@ async def _patches(
         )
         found |= {(between, file): patch for file, patch in zip(files, patches, strict=True)}
     return [found[key] for key in keys]
+
+
+async def _last_commits(
+    reading: GitReading, keys: Sequence[tuple[str, bytes]]
+) -> list[dict[bytes, str] | None]:
+    found = []
+    for commit_oid, folder in keys:
+        tree = await reading.tree_at(commit_oid, folder)
+        entries = {entry.raw_name: entry.oid for entry in tree.entries} if tree else {}
+        found.append(await find_last_commits(reading, commit_oid, folder, entries))
+    return list(found)
 
 
 # Made once, since what is remembered is known by them.

@@ -102,7 +102,8 @@ def message_body(root: Parent[Located[Commit]]) -> str:
 
 
 async def commit_tree(root: Parent[Located[Commit]], info: Info) -> Located[GitObject]:
-    return await _needed(info, root.repository, root.value.tree_oid)
+    found = await _needed(info, root.repository, root.value.tree_oid)
+    return Located(root.repository, found.value, root.value.oid, b"")
 
 
 async def commit_file(root: Parent[Located[Commit]], info: Info, path: Path) -> LocatedEntry | None:
@@ -111,7 +112,7 @@ async def commit_file(root: Parent[Located[Commit]], info: Info, path: Path) -> 
     if not parts:
         return None
     folder = b"/".join(parts[:-1])
-    found = await revisions.at_path(info, root.repository, root.value.tree_oid, folder)
+    found = await revisions.at_path(info, root.repository, root.value.oid, folder)
     if found is None or not isinstance(found.value, Tree):
         return None
     entry = found.value.entry(parts[-1])
@@ -121,7 +122,10 @@ async def commit_file(root: Parent[Located[Commit]], info: Info, path: Path) -> 
 
 
 def tree_entries(root: Parent[Located[Tree]]) -> list[LocatedEntry]:
-    return [LocatedEntry(root.repository, entry) for entry in root.value.entries]
+    return [
+        LocatedEntry(root.repository, entry, root.path, root.commit_oid)
+        for entry in root.value.entries
+    ]
 
 
 def entry_name(root: Parent[LocatedEntry]) -> str:
@@ -175,7 +179,17 @@ async def entry_line_count(root: Parent[LocatedEntry], info: Info) -> int | None
 async def entry_object(root: Parent[LocatedEntry], info: Info) -> Located[GitObject] | None:
     if root.entry.kind is ObjectKind.COMMIT:  # a submodule's, which is elsewhere
         return None
-    return await revisions.load(info, root.repository, root.entry.oid)
+    found = await revisions.load(info, root.repository, root.entry.oid)
+    return found and Located(root.repository, found.value, root.commit_oid, root.raw_path)
+
+
+async def entry_last_commit(root: Parent[LocatedEntry], info: Info) -> Located[GitObject] | None:
+    if root.folder is None or root.commit_oid is None:
+        return None
+    git = info.context.loaders.git
+    found = await git.last_commits.load((root.state, root.commit_oid, root.folder))
+    oid = found.get(root.entry.raw_name) if found else None
+    return None if oid is None else await revisions.load(info, root.repository, oid)
 
 
 def blob_byte_size(root: Parent[Located[Blob]]) -> int:

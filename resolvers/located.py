@@ -13,10 +13,16 @@ Thing = TypeVar("Thing", covariant=True)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Located(Generic[Thing]):
-    """``repository`` came from ``services.access``, so the viewer may read it."""
+    """``repository`` came from ``services.access``, so the viewer may read it.
+
+    ``path`` tells where the object was found (empty for the top), in commit ``commit_oid``; None
+    where it was asked for by its id.
+    """
 
     repository: Repository
     value: Thing
+    commit_oid: str | None = None
+    path: bytes | None = None
 
     @property
     def state(self) -> RepositoryState:
@@ -25,8 +31,8 @@ class Located(Generic[Thing]):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LocatedEntry:
-    """An entry of a tree. ``folder`` is the path of that tree and ``commit_oid`` the commit it was
-    reached from; None where a tree was asked for by its id."""
+    """An entry of a tree. ``folder`` is the path of that tree, in commit ``commit_oid``; None where
+    the tree was asked for by its id."""
 
     repository: Repository
     entry: TreeEntry

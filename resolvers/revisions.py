@@ -85,19 +85,19 @@ async def at_path(
     info: Info, repository: Repository, oid: str, path: bytes
 ) -> Located[GitObject] | None:
     """The file or folder at a path below a commit, tag or tree; submodules have no object here."""
-    tree = await peel(info, repository, oid, ObjectKind.TREE)
+    commit = await peel(info, repository, oid, ObjectKind.COMMIT)
+    commit_oid = None if commit is None else commit.oid
+    value = await peel(info, repository, commit_oid or oid, ObjectKind.TREE)
     parts = [part for part in path.split(b"/") if part]
-    for position, part in enumerate(parts, 1):
-        if not isinstance(tree, Tree):
-            return None
-        entry = tree.entry(part)
+    for part in parts:
+        entry = value.entry(part) if isinstance(value, Tree) else None
         if entry is None or entry.kind is ObjectKind.COMMIT:
             return None
         located = await load(info, repository, entry.oid)
-        if located is None or position == len(parts):
-            return located
-        tree = located.value
-    return None if tree is None else Located(repository, tree)
+        value = None if located is None else located.value
+    if value is None:
+        return None
+    return Located(repository, value, commit_oid, b"/".join(parts) if commit_oid else None)
 
 
 async def _base(info: Info, repository: Repository, name: str) -> str | None:

@@ -16,8 +16,8 @@ from services.jobs import job
 
 # The name of an event -> the jobs that follow it, each called with the event's id.
 FOLLOWERS: Mapping[str, Sequence[str]] = {
-    "PushReceived": ("git.compact_after_event",),
-    "RepositoryForked": ("git.compact_after_event",),
+    "PushReceived": ("git.compact_after_event", "git.find_last_commits"),
+    "RepositoryForked": ("git.compact_after_event", "git.find_last_commits"),
 }
 _BATCH = 200
 

@@ -12,7 +12,7 @@ from gitstore.cache import CachedRepository
 from gitstore.errors import GitFailed, GitStoreError, GitTimedOut, RepositoryGone
 from gitstore.manifest import BRANCHES, RepositoryState
 from gitstore.object_reader import ObjectReader
-from gitstore.objects import Blob, GitObject
+from gitstore.objects import Blob, Commit, GitObject, Tree
 from gitstore.process import GitProcesses
 from models import Repository
 from models.database import DatabaseUnavailable
@@ -64,6 +64,19 @@ class GitReading:
                     head = await reader.blob_head(oid, limit)
                 blobs[oid] = dataclasses.replace(blob, head=head)
         return blobs
+
+    async def tree_at(self, commit_oid: str, folder: bytes) -> Tree | None:
+        """The tree of a folder (empty for the top) of a commit, None if there is none."""
+        async with self._reader() as reader:
+            commit = (await reader.objects([commit_oid])).get(commit_oid)
+            oid = commit.tree_oid if isinstance(commit, Commit) else ""
+            tree: GitObject | None = (await reader.objects([oid])).get(oid) if oid else None
+            for part in folder.split(b"/") if folder else ():
+                entry = tree.entry(part) if isinstance(tree, Tree) else None
+                if entry is None:
+                    return None
+                tree = (await reader.objects([entry.oid])).get(entry.oid)
+        return tree if isinstance(tree, Tree) else None
 
     async def sizes(self, oids: Sequence[str]) -> dict[str, int]:
         async with self._reader() as reader:

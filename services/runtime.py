@@ -11,6 +11,7 @@ from services.observer import HubObserver, UnobservedHub
 from services.password_hashing import PasswordHasher
 from services.rate_limits import RateLimiter
 from services.settings import ServiceSettings
+from services.shared_cache import MemorySharedCache, SharedCache
 from services.tokens import TokenSigner
 from storage_adapters.base import ObjectStore
 
@@ -28,5 +29,6 @@ class Runtime:
     rate_limiter: RateLimiter
     passwords: PasswordHasher
     signer: TokenSigner
+    cache: SharedCache = dataclasses.field(default_factory=MemorySharedCache)
     mailer: Mailer = dataclasses.field(default_factory=NoMailer)
     observer: HubObserver = dataclasses.field(default_factory=UnobservedHub)

@@ -90,6 +90,11 @@ class TreeEntry:
     extension: str | None = field(
         git_objects.entry_extension, description="The extension of the file, such as `.md`"
     )
+    last_commit: Annotated["Commit", strawberry.lazy("graph.types.git")] | None = field(
+        git_objects.entry_last_commit,
+        description="The commit that changed the entry last, as `git log -1` tells it; null in a "
+        "tree that was asked for by its own ID.",
+    )
     line_count: int | None = field(
         git_objects.entry_line_count,
         description="Number of lines in the file; null for what is no text or beyond 1 MiB.",

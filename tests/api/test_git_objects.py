@@ -158,8 +158,8 @@ async def test_trees_and_files(
     assert found["README.md"] == {
         "name": "README.md",
         "nameRaw": base64.b64encode(b"README.md").decode(),
-        "path": None,
-        "pathRaw": None,
+        "path": "README.md",
+        "pathRaw": base64.b64encode(b"README.md").decode(),
         "mode": 0o100644,
         "type": "blob",
         "size": 12,
@@ -172,7 +172,7 @@ async def test_trees_and_files(
     assert (found["src"]["type"], found["src"]["mode"], found["src"]["size"]) == ("tree", 16384, 0)
     assert found["src"]["object"] == {
         "__typename": "Tree",
-        "entries": [{"name": "lib", "path": None}],
+        "entries": [{"name": "lib", "path": "src/lib"}],
     }
     vendor = found["vendor"]
     assert (vendor["type"], vendor["mode"], vendor["oid"]) == ("commit", 0o160000, MISSING)
@@ -400,3 +400,39 @@ async def test_a_repository_without_commits(
         ask, 'object(expression: "HEAD:README.md") { oid } defaultBranchRef { target { oid } }'
     )
     assert answer.data["repository"] == {"object": None, "defaultBranchRef": None}
+
+
+async def test_the_last_commit_of_each_entry(
+    ask: GraphQLClient, runtime: Runtime, ann_demo: Repository, source: GitRepository
+) -> None:
+    first = source.commit("one", files={"a": "1", "d/x": "1", "d/y": "1"})
+    second = source.commit("two", files={"d/y": "2", "b": "2"})
+    await store_content(runtime, ann_demo, source)
+    entries = "{ ... on Tree { entries { name lastCommit { oid messageHeadline } } } }"
+    answer = await look(
+        ask,
+        f"""top: object(expression: "HEAD:") {entries}
+        folder: object(expression: "main:d") {entries}
+        older: object(expression: "main~1:") {entries}
+        byId: object(oid: "{source.oid("main^{tree}")}") {entries}
+        defaultBranchRef {{ target {{ ... on Commit {{
+          file(path: "d/x") {{ lastCommit {{ oid }} }}
+          tree {{ entries {{ name object {entries} lastCommit {{ oid }} }} }} }} }} }}""",
+    )
+    found = answer.data["repository"]
+
+    def commits(tree: Any) -> dict[str, str | None]:
+        return {
+            entry["name"]: entry["lastCommit"] and entry["lastCommit"]["oid"]
+            for entry in tree["entries"]
+        }
+
+    assert commits(found["top"]) == {"a": first, "b": second, "d": second}
+    assert commits(found["folder"]) == {"x": first, "y": second}
+    assert commits(found["older"]) == {"a": first, "d": first}
+    assert commits(found["byId"]) == {"a": None, "b": None, "d": None}
+    commit = found["defaultBranchRef"]["target"]
+    assert commit["file"] == {"lastCommit": {"oid": first}}
+    assert commits(commit["tree"]) == commits(found["top"])
+    (folder,) = [each for each in commit["tree"]["entries"] if each["name"] == "d"]
+    assert commits(folder["object"]) == commits(found["folder"])

@@ -29,5 +29,3 @@ async def store_content(runtime: Runtime, repository: Repository, source: GitRep
         async with runtime.database.write() as session:
             applied = await work.apply(session, updates, stored, atomic=True)
     assert not applied.rejected
-    async with runtime.database.read() as session:
-        await session.refresh(await session.merge(repository, load=False))

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from gitstore.settings import GitStoreSettings
 from gitstore.store import GitStore
 from models.database import Database
-from services import dispatch, git_maintenance  # noqa: F401  # They register jobs.
+from services import dispatch, git_maintenance, last_commits  # noqa: F401  # They register jobs.
 from services.actor import ANONYMOUS, OPERATOR, Actor
 from services.bus import MemoryEventBus
 from services.context import OpContext

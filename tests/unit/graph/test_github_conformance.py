@@ -38,6 +38,7 @@ OURS = {
     "PublicKey.title",
     "Repository.compare",
     "Query.serverMetadata",
+    "TreeEntry.lastCommit",
     "UpdateRepositoryInput.defaultBranch",
     "UpdateRepositoryInput.visibility",
     "User.accessTokens",
