@@ -19,7 +19,7 @@ from gitstore.diffs import ChangedFiles, Patch, Statistics
 from gitstore.history import HistoryQuery
 from gitstore.manifest import RepositoryState
 from gitstore.memory import Memory, weight_of
-from gitstore.objects import Blob, GitObject, Tree
+from gitstore.objects import Blob, Commit, GitObject, Tree
 from gitstore.process import GitProcesses
 from services.context import OpContext
 from services.errors import ForgeError
@@ -58,7 +58,7 @@ class GitLoaders:
         # Of blobs without a byte; the size alone.
         self.object_by_oid: DataLoader[ObjectKey, GitObject | None] = self._loader(_objects)
         self.blob_by_oid: DataLoader[ObjectKey, Blob | None] = self._loader(
-            _blobs, max_batch=_MAX_TEXTS, remembered=False
+            _blobs, max_batch=_MAX_TEXTS
         )
         self.size_by_oid: DataLoader[ObjectKey, int | None] = self._loader(_sizes)
         # Ids of commits, by query, how many to skip, and how many at most.
@@ -97,6 +97,20 @@ class GitLoaders:
         self.blame: DataLoader[tuple[RepositoryState, str, bytes], list[BlameRange] | None] = (
             self._loader(_BLAME)
         )
+
+    def remembered_last_commits(
+        self, state: RepositoryState, commit_oid: str, folder: bytes
+    ) -> dict[bytes, Commit] | None:
+        """As ``last_commits`` with the commits themselves, if nothing has to be read for them."""
+        found = self._memory.get(_lasting(_last_commits, (state, commit_oid, folder)))
+        if found is None:
+            return None
+        commits = {
+            oid: self._memory.get(_lasting(_objects, (state, oid))) for oid in set(found.values())
+        }
+        if None in commits.values():
+            return None
+        return {name: commits[oid] for name, oid in found.items()}
 
     def _loader(
         self, read: Read, *, max_batch: int = _MAX_BATCH, remembered: bool = True
@@ -137,9 +151,16 @@ class GitLoaders:
         if remembered:
             for key, answer in answers.items():
                 if answer is not None:
-                    weight = len(answer.entries) if isinstance(answer, Tree) else 0
-                    self._memory.put(_lasting(read, key), answer, weight + weight_of(answer))
+                    self._memory.put(_lasting(read, key), answer, _weight(answer))
         return answers
+
+
+def _weight(answer: Any) -> int:
+    if isinstance(answer, Tree):
+        return 5 + len(answer.entries)
+    if isinstance(answer, Blob):
+        return 5 + len(answer.head) // 100
+    return weight_of(answer)
 
 
 def _lasting(read: Read, key: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -1,5 +1,6 @@
 """Fields of git objects: commits, trees and their entries, blobs, tags, and who wrote them."""
 
+import asyncio
 import base64
 import datetime as dt
 from pathlib import PurePosixPath
@@ -12,10 +13,11 @@ from gitstore.objects import Blob, Commit, GitObject, ObjectKind, Signature, Tag
 from models import GitRef, Repository, User
 from resolvers import revisions
 from resolvers.context import Info
-from resolvers.located import Located, LocatedEntry
+from resolvers.located import FolderCommits, Located, LocatedEntry
 from resolvers.repositories import resource_path as repository_path
 from resolvers.repositories import url as repository_url
 from services.errors import NotFound
+from services.git_reading import state_of
 
 ABBREVIATED = 7
 # Git looks for a NUL in so many bytes to tell binary files from text.
@@ -122,8 +124,9 @@ async def commit_file(root: Parent[Located[Commit]], info: Info, path: Path) -> 
 
 
 def tree_entries(root: Parent[Located[Tree]]) -> list[LocatedEntry]:
+    commits = FolderCommits()
     return [
-        LocatedEntry(root.repository, entry, root.path, root.commit_oid)
+        LocatedEntry(root.repository, entry, root.path, root.commit_oid, commits)
         for entry in root.value.entries
     ]
 
@@ -183,13 +186,54 @@ async def entry_object(root: Parent[LocatedEntry], info: Info) -> Located[GitObj
     return found and Located(root.repository, found.value, root.commit_oid, root.raw_path)
 
 
-async def entry_last_commit(root: Parent[LocatedEntry], info: Info) -> Located[GitObject] | None:
+def entry_last_commit(root: Parent[LocatedEntry], info: Info) -> Any:
+    """A commit or None, or where it has to be read what gives it later: a page of a folder has
+    hundreds of these, and each that waits costs as much as all the others."""
     if root.folder is None or root.commit_oid is None:
         return None
-    git = info.context.loaders.git
-    found = await git.last_commits.load((root.state, root.commit_oid, root.folder))
-    oid = found.get(root.entry.raw_name) if found else None
-    return None if oid is None else await revisions.load(info, root.repository, oid)
+    commits = root.siblings or FolderCommits()
+    if commits.found is None and commits.loading is None:
+        known = info.context.loaders.git.remembered_last_commits(
+            root.state, root.commit_oid, root.folder
+        )
+        if known is not None:
+            commits.found = _located(root.repository, known)
+    if commits.found is not None:
+        return commits.found.get(root.entry.raw_name)
+    return _last_commit_later(root, info, commits)
+
+
+async def _last_commit_later(
+    root: LocatedEntry, info: Info, commits: FolderCommits
+) -> Located[Commit] | None:
+    assert root.commit_oid is not None
+    assert root.folder is not None
+    if commits.loading is None:
+        loading = _folder_commits(info, root.repository, root.commit_oid, root.folder)
+        commits.loading = asyncio.ensure_future(loading)
+        # Whoever waits for it gets the error; if nobody does any more, it is of no interest.
+        commits.loading.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return (await asyncio.shield(commits.loading)).get(root.entry.raw_name)
+
+
+async def _folder_commits(
+    info: Info, repository: Repository, commit_oid: str, folder: bytes
+) -> dict[bytes, Located[Commit]]:
+    git, state = info.context.loaders.git, state_of(repository)
+    found = await git.last_commits.load((state, commit_oid, folder)) or {}
+    loaded = await git.object_by_oid.load_many([(state, oid) for oid in found.values()])
+    commits = {
+        name: commit
+        for name, commit in zip(found, loaded, strict=True)
+        if isinstance(commit, Commit)
+    }
+    return _located(repository, commits)
+
+
+def _located(repository: Repository, commits: dict[bytes, Commit]) -> dict[bytes, Located[Commit]]:
+    # One for each commit, since most entries share theirs.
+    located = {commit.oid: Located(repository, commit) for commit in commits.values()}
+    return {name: located[commit.oid] for name, commit in commits.items()}
 
 
 def blob_byte_size(root: Parent[Located[Blob]]) -> int:

@@ -1,10 +1,11 @@
 """A git object with the repository it was read from: the "row" that types of git objects show."""
 
+import asyncio
 import dataclasses
 from typing import Generic, TypeVar
 
 from gitstore.manifest import RepositoryState
-from gitstore.objects import TreeEntry
+from gitstore.objects import Commit, TreeEntry
 from models import Repository
 from services.git_reading import state_of
 
@@ -29,6 +30,14 @@ class Located(Generic[Thing]):
         return state_of(self.repository)
 
 
+class FolderCommits:
+    """The last commits of all entries of one folder, for those who ask one after another."""
+
+    def __init__(self) -> None:
+        self.found: dict[bytes, Located[Commit]] | None = None
+        self.loading: asyncio.Future[dict[bytes, Located[Commit]]] | None = None
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class LocatedEntry:
     """An entry of a tree. ``folder`` is the path of that tree, in commit ``commit_oid``; None where
@@ -38,6 +47,7 @@ class LocatedEntry:
     entry: TreeEntry
     folder: bytes | None = None
     commit_oid: str | None = None
+    siblings: "FolderCommits | None" = None
 
     @property
     def state(self) -> RepositoryState:
