@@ -5,6 +5,8 @@ import re
 
 from gitserve.smart_http import GitHTTP
 from graph.endpoint import GraphQLEndpoint
+from graph.rest.endpoint import PREFIX as REST
+from graph.rest.endpoint import RestEndpoint
 from opencodehub import health
 from opencodehub.asgi import (
     ASGIApp,
@@ -56,6 +58,7 @@ class _Routes:
         self._git = git
         limit = settings.request_body_max_bytes
         self._graphql: ASGIApp = BodyLimit(GraphQLEndpoint(runtime), limit)
+        self._rest: ASGIApp = BodyLimit(RestEndpoint(runtime), limit)
         self._pages: ASGIApp = BodyLimit(self._page, limit)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,6 +70,8 @@ class _Routes:
             await self._git(scope, receive, send)
         elif _GRAPHQL.fullmatch(scope["path"]):
             await self._graphql(scope, receive, send)
+        elif scope["path"] == REST or scope["path"].startswith(f"{REST}/"):
+            await self._rest(scope, receive, send)
         else:
             await self._pages(scope, receive, send)
 

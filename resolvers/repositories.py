@@ -66,6 +66,16 @@ def is_private(root: Parent[Repository]) -> bool:
     return root.visibility is not Visibility.PUBLIC
 
 
+def never(root: Parent[Repository]) -> bool:
+    """For what GitHub's tools select in every query and no repository here has."""
+    return False
+
+
+def always(root: Parent[Repository]) -> bool:
+    """As ``never``, the other way round."""
+    return True
+
+
 def is_archived(root: Parent[Repository]) -> bool:
     return root.archived_at is not None
 
@@ -145,6 +155,10 @@ async def collaborator_user(root: Parent[Edge[Collaborator]], info: Info) -> Own
 
 def collaborator_permission(root: Parent[Edge[Collaborator]]) -> Role:
     return Role[root.node.role.upper()]
+
+
+def default_branch_name(root: Parent[Repository]) -> str:
+    return root.default_branch
 
 
 async def default_branch_ref(root: Parent[Repository], info: Info) -> GitRef | None:

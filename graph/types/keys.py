@@ -7,7 +7,7 @@ import strawberry
 import models
 from graph.types.interfaces import Node
 from graph.view import field, view_of
-from resolvers import credentials
+from resolvers import credentials, users
 
 
 @strawberry.type(description="A user's public key.")
@@ -22,6 +22,9 @@ class PublicKey(Node):
         credentials.own_time("created_at"),
         description="Identifies the date and time when the key was created. Null for keys not "
         "owned by the viewer, or without the scope `read:public_key`.",
+    )
+    database_id: int | None = field(
+        users.database_id, description="Identifies the primary key from the database."
     )
     fingerprint: str = field(description="The fingerprint for this PublicKey, `SHA256:...`.")
     is_read_only: bool | None = field(

@@ -12,14 +12,14 @@ from graph.connections import Connection, PageInfo
 from graph.enums import OrderDirection, RefOrderField
 from graph.scalars import URI, GitObjectID, GitSSHRemote
 from graph.types.changes import Comparison
-from graph.types.git import GitObject
+from graph.types.git import GitObject, TreeEntry
 from graph.types.interfaces import Node, UniformResourceLocatable
 from graph.types.keys import DeployKey
 from graph.types.owner import RepositoryOwner, User
 from graph.types.ref import Ref
 from graph.view import field, view_of
 from models import Visibility
-from resolvers import changes, connections, git_refs, repositories, revisions, users
+from resolvers import changes, connections, git_refs, readmes, repositories, revisions, users
 from resolvers.arguments import OPTIONAL, After, Before, First, Last, given, page_arguments
 from resolvers.context import Info
 from resolvers.listings import RefsOfRepository
@@ -160,6 +160,10 @@ class Repository(Node, UniformResourceLocatable):
     database_id: int | None = field(
         users.database_id, description="Identifies the primary key from the database."
     )
+    default_branch_name: str = field(
+        repositories.default_branch_name,
+        description="The short name of the branch that HEAD points to, which need not exist yet.",
+    )
     default_branch_ref: Ref | None = field(
         repositories.default_branch_ref,
         description="The Ref associated with the repository's default branch; null while it does "
@@ -179,9 +183,30 @@ class Repository(Node, UniformResourceLocatable):
         repositories.fork_count,
         description="Returns how many forks there are of this repository that the viewer can see.",
     )
+    forking_allowed: bool = field(
+        repositories.always, description="Whether this repository allows forks; all do here."
+    )
+    has_issues_enabled: bool = field(
+        repositories.never,
+        description="Indicates if the repository has issues feature enabled; this server has none "
+        "yet.",
+    )
+    has_projects_enabled: bool = field(
+        repositories.never,
+        description="Indicates if the repository has the Projects feature enabled; this server "
+        "has none.",
+    )
+    has_wiki_enabled: bool = field(
+        repositories.never,
+        description="Indicates if the repository has wiki feature enabled; this server has none.",
+    )
     is_archived: bool = field(
         repositories.is_archived,
         description="Indicates if the repository is unmaintained: it can only be read.",
+    )
+    is_disabled: bool = field(
+        repositories.never,
+        description="Returns whether or not this repository disabled; none is here.",
     )
     is_empty: bool = field(
         repositories.is_empty, description="Returns whether or not this repository is empty."
@@ -189,9 +214,31 @@ class Repository(Node, UniformResourceLocatable):
     is_fork: bool = field(
         repositories.is_fork, description="Identifies if the repository is a fork."
     )
+    is_in_organization: bool = field(
+        repositories.never,
+        description="Indicates if a repository is owned by an organization; this server has none "
+        "yet.",
+    )
+    is_locked: bool = field(
+        repositories.never,
+        description="Indicates if the repository has been locked or not; none is here.",
+    )
+    is_mirror: bool = field(
+        repositories.never, description="Identifies if the repository is a mirror; none is here."
+    )
     is_private: bool = field(
         repositories.is_private,
         description="Identifies if the repository is private or internal.",
+    )
+    is_template: bool = field(
+        repositories.never,
+        description="Identifies if the repository is a template that can be used to generate new "
+        "repositories; none is here.",
+    )
+    merge_commit_allowed: bool = field(
+        repositories.never,
+        description="Whether or not PRs are merged with a merge commit on this repository; this "
+        "server has no pull requests yet.",
     )
     name: str = field(description="The name of the repository.")
     name_with_owner: str = field(
@@ -212,9 +259,23 @@ class Repository(Node, UniformResourceLocatable):
     pushed_at: dt.datetime | None = field(
         description="Identifies the date and time when the repository was last pushed to."
     )
+    readme: TreeEntry | None = field(
+        readmes.readme,
+        description="The README of the repository or of a folder in it; null if there is none.",
+    )
+    rebase_merge_allowed: bool = field(
+        repositories.never,
+        description="Whether or not rebase-merging is enabled on this repository; this server has "
+        "no pull requests yet.",
+    )
     ref: Ref | None = field(git_refs.ref, description="Fetch a given ref from the repository")
     refs: Connection[Ref] | None = field(
         refs, description="Fetch a list of refs from the repository"
+    )
+    squash_merge_allowed: bool = field(
+        repositories.never,
+        description="Whether or not squash-merging is enabled on this repository; this server has "
+        "no pull requests yet.",
     )
     ssh_url: GitSSHRemote = field(
         repositories.ssh_url, description="The SSH URL to clone this repository"

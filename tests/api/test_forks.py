@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from graph import endpoint
+from graph import operation
 from models import Visibility
 from resolvers import ids
 from resolvers.ids import IdKind
@@ -56,7 +56,7 @@ async def test_fork_repository(
 async def test_a_large_fork_takes_longer_than_other_requests_may(
     ask: GraphQLClient, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(endpoint, "DEADLINE_SECONDS", 0.2)
+    monkeypatch.setattr(operation, "DEADLINE_SECONDS", 0.2)
     source = await make_repository(runtime, await make_user(runtime, "ann"), "demo")
     cookie = (await make_session(runtime, await make_user(runtime, "bob"))).secret
     prepare = forks.prepare_fork

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from graph import endpoint
+from graph import operation
 from graph.limits import MAX_TOKENS
 from resolvers import loaders, users
 from services.runtime import Runtime
@@ -205,7 +205,7 @@ async def test_refused_documents_cost_a_point_too(ask: GraphQLClient) -> None:
 async def test_the_deadline(
     ask: GraphQLClient, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(endpoint, "DEADLINE_SECONDS", 0.05)
+    monkeypatch.setattr(operation, "DEADLINE_SECONDS", 0.05)
 
     async def never(*_: object) -> None:
         await asyncio.Event().wait()
@@ -225,7 +225,7 @@ async def test_the_deadline(
 async def test_the_deadline_stops_what_was_being_read(
     ask: GraphQLClient, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(endpoint, "DEADLINE_SECONDS", 0.05)
+    monkeypatch.setattr(operation, "DEADLINE_SECONDS", 0.05)
     stopped = asyncio.Event()
 
     async def never(*_: object) -> None:
