@@ -1,7 +1,5 @@
 """Starting and stopping the hub, and what happens to its processes however it ends."""
 
-import datetime as dt
-import ipaddress
 import os
 import re
 import signal
@@ -15,13 +13,10 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from opencodehub import embedded_redis
 from tests.support.hub import Hub, HubFailed, run_och, running_hub
+from tests.support.tls import self_signed
 
 # K: an orphan must be gone within 2 s; the rest is for a busy machine.
 GONE_SECONDS = 10.0
@@ -200,33 +195,8 @@ def test_the_bundled_redis(tmp_path: Path) -> None:
         assert str(bundled.resolve()) in executables
 
 
-def _self_signed(folder: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        .sign(key, hashes.SHA256())
-    )
-    cert_file, key_file = folder / "cert.pem", folder / "key.pem"
-    cert_file.write_bytes(certificate.public_bytes(Encoding.PEM))
-    key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return cert_file, key_file
-
-
 def test_it_speaks_tls_itself(tmp_path: Path) -> None:
-    certificate, key = _self_signed(tmp_path)
+    certificate, key = self_signed(tmp_path)
     flags = ["--tls-cert", str(certificate), "--tls-key", str(key)]
     with running_hub(tmp_path / "hub", *flags) as hub:
         url = f"https://127.0.0.1:{hub.port}"
@@ -238,9 +208,9 @@ def test_it_speaks_tls_itself(tmp_path: Path) -> None:
 
 
 def test_a_key_of_another_certificate(tmp_path: Path) -> None:
-    certificate, _ = _self_signed(tmp_path)
+    certificate, _ = self_signed(tmp_path)
     (tmp_path / "other").mkdir()
-    _, key = _self_signed(tmp_path / "other")
+    _, key = self_signed(tmp_path / "other")
     hub = Hub.spawn(tmp_path, "--tls-cert", str(certificate), "--tls-key", str(key))
     with pytest.raises(HubFailed):
         hub.wait_until_ready()
