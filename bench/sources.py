@@ -11,6 +11,7 @@ from typing import IO
 from bench.programs import ENVIRONMENT, BenchFailed, git
 
 MB = 1_000_000
+BLAMED = "long.c"  # in what make_wide makes
 BRANCHES_AND_TAGS = ("refs/heads/*:refs/heads/*", "refs/tags/*:refs/tags/*")
 _SEED = 20_240_601
 _EPOCH = 1_500_000_000
@@ -178,6 +179,37 @@ def make_refs(path: Path, count: int) -> Source:
                 b"reset refs/heads/topic/number-%05d\nfrom :%d\n\n" % (number, number % 1000 + 1)
             )
     return describe(path, "made up")
+
+
+def make_wide(path: Path, commits: int, *, entries: int) -> Source:
+    """A history of small commits to files at the top, and one long file that many of them edit."""
+    chance = random.Random(_SEED)
+    lines = [b"line %d of it" % number for number in range(3_000)]
+    with _fast_import(path) as feed:
+        for number in range(commits):
+            text = b"Change number %d\n\nAnd say why.\n" % number
+            who = b"Author %d <author%d@example.com>" % (number % 97, number % 97)
+            when = _EPOCH + number * 900
+            feed.write(
+                b"commit refs/heads/main\nauthor %s %d +0000\ncommitter %s %d +0000\ndata %d\n%s\n"
+                % (who, when, who, when, len(text), text)
+            )
+            if number < entries:
+                name = b"README.md" if number == 0 else b"file%d.c" % number
+            else:
+                # Most changes meet few files, as in real projects.
+                name = b"file%d.c" % (1 + int((entries - 1) * chance.random() ** 4))
+            content = b"number %d\n" % number
+            feed.write(b"M 100644 inline %s\ndata %d\n%s\n" % (name, len(content), content))
+            if number % max(1, commits // 300) == 0:
+                at = chance.randrange(len(lines) - 20)
+                for line in range(at, at + chance.randrange(1, 20)):
+                    lines[line] = b"line %d, changed by %d" % (line, number)
+                content = b"\n".join(lines)
+                feed.write(
+                    b"M 100644 inline %s\ndata %d\n%s\n" % (BLAMED.encode(), len(content), content)
+                )
+    return describe(path, "made up, wide")
 
 
 def make_small_commits(path: Path, source: Source, count: int, label: str = "small") -> list[str]:

@@ -12,6 +12,7 @@ from models import Visibility
 from resolvers.listings import Affiliation, RepositoryOrderField
 from services.access import Role
 from services.errors import ErrorCode
+from services.fork_sync import MergeType
 
 
 class OrderDirection(enum.Enum):
@@ -152,5 +153,14 @@ _register(
         "DIVERGED": "The head ref is both ahead and behind of the base ref, indicating git "
         "history has diverged.",
         "IDENTICAL": "The head ref is identical to the base ref.",
+    },
+)
+_register(
+    MergeType,
+    "MergeUpstreamType",
+    "What it took to bring a branch of a fork up to date.",
+    {
+        "FAST_FORWARD": "The branch was moved forward.",
+        "NONE": "It was up to date already.",
     },
 )

@@ -9,6 +9,7 @@ from bench.sections import (
     idle,
     many_pushes,
     memory,
+    pages,
     push_commit,
     push_project,
     refs,
@@ -27,6 +28,7 @@ ALL: tuple[Section, ...] = (
     memory.SECTION,
     beside.SECTION,
     fork.SECTION,
+    pages.SECTION,
     sustained.SECTION,
     many_pushes.SECTION,
 )

@@ -116,6 +116,11 @@ class Mutation:
         email_addresses.mark_email_address_verified,
         description="Vouch for an e-mail address. For administrators of the server.",
     )
+    merge_upstream: repositories.MergeUpstreamPayload | None = mutation(
+        repositories.merge_upstream,
+        description="Move a branch of a fork forward to where its source's is; commits of its own "
+        f"are a CONFLICT. {_WRITE}.",
+    )
     remove_collaborator: collaborators.RemoveCollaboratorPayload | None = mutation(
         collaborators.remove_collaborator,
         description="Stop sharing a repository with a person. "

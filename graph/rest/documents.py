@@ -29,6 +29,8 @@ DELETE_REPOSITORY = """mutation($input: DeleteRepositoryInput!) {
   deleteRepository(input: $input) { clientMutationId } }"""
 FORK_REPOSITORY = f"""mutation($input: ForkRepositoryInput!) {{
   forkRepository(input: $input) {{ repository {{ {WITH_PARENT} }} }} }}{REPOSITORY}"""
+MERGE_UPSTREAM = """mutation($input: MergeUpstreamInput!) {
+  mergeUpstream(input: $input) { mergeType baseBranch } }"""
 README = """query($owner: String!, $name: String!, $expression: String!) {
   repository(owner: $owner, name: $name) { nameWithOwner url defaultBranchName
     readme(expression: $expression) { name path oid size

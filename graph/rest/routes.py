@@ -49,6 +49,7 @@ class RestFault(Exception):
     message: str
     errors: tuple[Mapping[str, Any], ...] = ()
     accepted_scopes: tuple[str, ...] = ()
+    code: str | None = None
 
 
 Handler = Callable[[Ask, Call], Awaitable[Reply]]
@@ -127,6 +128,29 @@ async def fork_repository(ask: Ask, call: Call) -> Reply:
     return Reply(202, shapes.repository(row["repository"], call.base))
 
 
+async def merge_upstream(ask: Ask, call: Call) -> Reply:
+    given = {
+        "repositoryId": await _repository_id(ask, call),
+        "branchName": call.body.get("branch"),
+    }
+    try:
+        merged = (await ask(documents.MERGE_UPSTREAM, {"input": given}))["mergeUpstream"]
+    except RestFault as fault:
+        if fault.code == "CONFLICT":
+            raise RestFault(409, fault.errors[0]["message"]) from fault
+        raise
+    base = merged["baseBranch"]
+    is_new = merged["mergeType"] != "NONE"
+    shown = {
+        "message": f"Successfully fetched and fast-forwarded from upstream {base}."
+        if is_new
+        else f"This branch is not behind the upstream {base}.",
+        "merge_type": "fast-forward" if is_new else "none",
+        "base_branch": base,
+    }
+    return Reply(200, shown)
+
+
 async def readme(ask: Ask, call: Call) -> Reply:
     given = call.repository | {"expression": call.query.get("ref") or "HEAD"}
     row = (await ask(documents.README, given))["repository"]
@@ -183,6 +207,7 @@ ROUTES: tuple[tuple[str, re.Pattern[str], Handler], ...] = tuple(
         ("PATCH", _REPOSITORY, update_repository),
         ("DELETE", _REPOSITORY, delete_repository),
         ("POST", _REPOSITORY + "/forks", fork_repository),
+        ("POST", _REPOSITORY + "/merge-upstream", merge_upstream),
         ("GET", _REPOSITORY + "/readme", readme),
         ("GET", r"/user/keys", list_keys),
         ("POST", r"/user/keys", create_key),
@@ -223,7 +248,7 @@ def fault_of(error: Mapping[str, Any]) -> RestFault:
         case "INVALID" | "CONFLICT":
             field = next(iter(extensions.get("fields", ())), None)
             shown = {"resource": "", "field": field, "code": "custom", "message": message}
-            return RestFault(422, "Validation Failed", (shown,))
+            return RestFault(422, "Validation Failed", (shown,), code=code)
         case "RATE_LIMITED":
             return RestFault(429, message)
         case "QUOTA_EXCEEDED":

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from models import EmailAddress, Repository, User
 from resolvers import ids
 from resolvers.ids import IdKind
-from services import commits, deploy_keys, email_addresses, repositories
+from services import commits, deploy_keys, email_addresses, forks, repositories
 from services.access import Role
 from services.commits import FileEdits
 from services.repositories import RepositoryChanges
@@ -21,6 +21,7 @@ from tests.support.factories import (
     PASSWORD,
     make_collaborator,
     make_key_pair,
+    make_repository,
     make_session,
     make_ssh_key,
     make_token,
@@ -108,6 +109,30 @@ async def transfer(world: World) -> Input:
         "repositoryId": world.repository_id,
         "newOwnerId": ids.encode(IdKind.USER, world.bob.id),
     }
+
+
+async def fork_behind(world: World) -> Input:
+    """ann's second repository is a fork of bob's, which has a commit more."""
+    source = await make_repository(world.runtime, world.bob, "upstream")
+    with tempfile.TemporaryDirectory() as folder:
+        work = GitRepository.create(Path(folder))
+        tip = work.commit("first")
+        await store_content(world.runtime, source, work)
+    fork = await forks.fork_repository(
+        make_op(world.runtime, session_actor(await make_session(world.runtime, world.ann))),
+        source.id,
+        "ann",
+    )
+    session = await make_session(world.runtime, world.bob)
+    await commits.create_commit_on_branch(
+        make_op(world.runtime, session_actor(session)),
+        source.id,
+        "refs/heads/main",
+        expected_head_oid=tip,
+        message="second",
+        edits=FileEdits({"file": b"x"}, []),
+    )
+    return {"repositoryId": ids.encode(IdKind.REPOSITORY, fork.id)}
 
 
 async def bob_as_collaborator(world: World) -> Input:
@@ -237,6 +262,15 @@ CASES = [
         ("RepositoryCreated", "RepositoryForked"),
         ("repo",),
         "repository { name isFork parent { name } }",
+    ),
+    Case(
+        "mergeUpstream",
+        fork_behind,
+        ("PushReceived",),
+        ("repo",),
+        "mergeType baseBranch repository { name }",
+        stranger="FORBIDDEN",
+        anonymous="UNAUTHENTICATED",
     ),
     Case(
         "updateRepository",

@@ -17,9 +17,15 @@ def demo(gh: GitHubCLI, ann: str) -> str:
     gh("repo", "create", "demo", "--public", "--description", "A demo", "--clone")
     folder = gh.folder / "demo"
     (folder / "README.md").write_text("# Demo\n\nHello.\n")
-    for command in ("add .", "commit -qm first", "push -q origin HEAD:main"):
-        gh(*command.split(), program="git", cwd=folder)
+    commit(gh, "demo", "first")
     return f"{ann}/demo"
+
+
+def commit(gh: GitHubCLI, folder: str, name: str) -> None:
+    """Commit a file of that name in a clone, and push."""
+    (gh.folder / folder / name).write_text(name)
+    for command in ("add .", f"commit -qm {name}", "push -q origin HEAD:main"):
+        gh(*command.split(), program="git", cwd=gh.folder / folder)
 
 
 def test_auth(enterprise: Enterprise, gh: GitHubCLI, ann: str, tmp_path: Path) -> None:
@@ -130,6 +136,19 @@ def test_fork(gh: GitHubCLI, bobs: tuple[str, GitHubCLI], demo: str) -> None:
     bob("repo", "clone", f"{login}/demo", "mine")
     remotes = bob("remote", "-v", program="git", cwd=bob.folder / "mine")
     assert f"upstream\t{URL}/{demo}.git (fetch)" in remotes
+    commit(gh, "demo", "second")
+    bob("repo", "sync", f"{login}/demo")
+    bob("pull", "-q", program="git", cwd=bob.folder / "mine")
+    assert (bob.folder / "mine" / "second").exists()
+    bob("repo", "sync", f"{login}/demo")  # nothing is to be done
+    # What is bob's own stays, and he is told.
+    commit(bob, "mine", "own")
+    commit(gh, "demo", "third")
+    assert "the branch has commits that the source lacks" in bob.failure(
+        "api", "--method", "POST", f"repos/{login}/demo/merge-upstream", "-f", "branch=main"
+    )
+    bob("pull", "-q", program="git", cwd=bob.folder / "mine")
+    assert (bob.folder / "mine" / "own").exists()
 
 
 def test_a_token_without_the_scope(enterprise: Enterprise, ann: str, tmp_path: Path) -> None:
