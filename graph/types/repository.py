@@ -139,9 +139,12 @@ class RepositoryCollaboratorConnection:
 @view_of(models.Repository)
 class Repository(Node, UniformResourceLocatable):
     resource_path: URI = field(
-        repositories.resource_path, description="The HTTP path for this repository."
+        repositories.shown(repositories.resource_path),
+        description="The HTTP path for this repository.",
     )
-    url: URI = field(repositories.url, description="The HTTP URL for this repository.")
+    url: URI = field(
+        repositories.shown(repositories.url), description="The HTTP URL for this repository."
+    )
     archived_at: dt.datetime | None = field(
         description="Identifies the date and time when the repository was archived."
     )
@@ -242,14 +245,15 @@ class Repository(Node, UniformResourceLocatable):
     )
     name: str = field(description="The name of the repository.")
     name_with_owner: str = field(
-        repositories.name_with_owner, description="The repository's name with owner."
+        repositories.shown(repositories.name_with_owner),
+        description="The repository's name with owner.",
     )
     object: GitObject | None = field(
         git_object,
         description="A Git object in the repository; null if there is none.",
     )
     owner: RepositoryOwner = field(
-        repositories.owner, description="The User owner of the repository."
+        repositories.shown(repositories.owner), description="The User owner of the repository."
     )
     parent: Annotated["Repository", strawberry.lazy("graph.types.repository")] | None = field(
         repositories.parent,
@@ -278,7 +282,7 @@ class Repository(Node, UniformResourceLocatable):
         "no pull requests yet.",
     )
     ssh_url: GitSSHRemote = field(
-        repositories.ssh_url, description="The SSH URL to clone this repository"
+        repositories.shown(repositories.ssh_url), description="The SSH URL to clone this repository"
     )
     updated_at: dt.datetime = field(
         description="Identifies the date and time when the object was last updated."
