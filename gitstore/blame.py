@@ -3,7 +3,7 @@
 import dataclasses
 
 from gitstore.cache import CachedRepository
-from gitstore.process import GitProcesses
+from gitstore.process import MAX_PATH_BYTES, GitProcesses
 from gitstore.quoting import QUOTE_PATH, unquote
 
 # A file of more lines is not blamed: the answer would be of no use to a person.
@@ -29,7 +29,12 @@ class BlameRange:
 async def blame(
     processes: GitProcesses, copy: CachedRepository, commit_oid: str, path: bytes
 ) -> list[BlameRange] | None:
-    """The ranges in order; None where the commit has no such file. Raises GitFailed, QueueFull."""
+    """The ranges in order; None where the commit has no such file, or the path is too long.
+
+    Raises GitFailed, QueueFull.
+    """
+    if len(path) > MAX_PATH_BYTES:
+        return None
     completed = await processes.run(
         [
             "--literal-pathspecs",

@@ -10,7 +10,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 
 from gitstore.cache import CachedRepository
-from gitstore.process import PIPE_READ_BYTES, GitChild, GitProcesses
+from gitstore.process import MAX_PATH_BYTES, PIPE_READ_BYTES, GitChild, GitProcesses
 from gitstore.quoting import QUOTE_PATH, quote
 
 # So many files of one comparison are told; a list that ends here says so.
@@ -136,14 +136,19 @@ async def list_patches(
     ignore_whitespace: bool = False,
 ) -> list[Patch | None]:
     """The patch of each of these files of ``list_changed_files``; None for a binary one."""
-    paths = dict.fromkeys(path for file in files for path in (file.old_path, file.path))
+    shown = [file for file in files if len(file.old_path + file.path) <= MAX_PATH_BYTES]
+    paths = dict.fromkeys(path for file in shown for path in (file.old_path, file.path))
     arguments = [*_DIFF, "-p", "--no-color", "--src-prefix=a/", "--dst-prefix=b/"]
     arguments += ["-w"] if ignore_whitespace else []
     # Bytes that are no UTF-8 pass through argv unharmed the way Python keeps them in a str.
     arguments += [old, new, "--", *(path.decode("utf-8", "surrogateescape") for path in paths)]
     places = {_headline(file): at for at, file in enumerate(files)}
-    found: list[Patch | None] = [Patch(b"", is_truncated=False)] * len(files)
-    if not files:
+    found: list[Patch | None] = [
+        # That of a file whose path is too long is left out.
+        Patch(b"", is_truncated=len(file.old_path + file.path) > MAX_PATH_BYTES)
+        for file in files
+    ]
+    if not shown:
         return found
     room = MAX_PATCHES_BYTES
     async with processes.start(arguments, git_dir=copy.path, stdin=False) as child:

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 
 from gitstore.cache import CachedRepository
 from gitstore.history import HistoryQuery, list_history, merge_base
-from gitstore.process import PIPE_READ_BYTES, GitChild, GitProcesses
+from gitstore.process import MAX_PATH_BYTES, PIPE_READ_BYTES, GitChild, GitProcesses
 
 # Beyond so many commits between two answers the older one is of no help.
 _MAX_BETWEEN = 10_000
@@ -42,6 +42,8 @@ async def last_commits(
 ) -> LastCommits:
     """By name of an entry of ``folder`` (empty for the top); ``entries`` are the ids of all in the
     commit ``tip``. Raises GitFailed, QueueFull."""
+    if len(folder) > MAX_PATH_BYTES:
+        return {}
     wanted = set(entries)
     found: LastCommits = {}
     start = tip

@@ -2,7 +2,8 @@
 
 A child runs in its own session, under ``prlimit``, and its whole process group is killed when the
 block that started it is left, however that happens. User text never reaches argv: callers pass
-constants and object ids, and ref names only on standard input.
+constants and object ids, paths only after ``--`` and below MAX_PATH_BYTES, and ref names only on
+standard input.
 """
 
 import asyncio
@@ -27,6 +28,8 @@ PIPE_READ_BYTES = 256 * 1024
 GATHER_SECONDS = 0.0005
 LARGE_PIPE_BYTES = 1024 * 1024
 STDERR_TAIL_BYTES = 64 * 1024
+# A longer path within a repository is not handed to git: the system bounds arguments (execve(2)).
+MAX_PATH_BYTES = 4096
 _FALLBACK_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 

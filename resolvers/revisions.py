@@ -9,6 +9,7 @@ import re
 from gitstore.history import HistoryQuery
 from gitstore.manifest import BRANCHES
 from gitstore.objects import Blob, Commit, GitObject, ObjectKind, Tag, Tree
+from gitstore.process import MAX_PATH_BYTES
 from models import Repository
 from resolvers.context import Info
 from resolvers.located import Located
@@ -85,6 +86,8 @@ async def at_path(
     info: Info, repository: Repository, oid: str, path: bytes
 ) -> Located[GitObject] | None:
     """The file or folder at a path below a commit, tag or tree; submodules have no object here."""
+    if len(path) > MAX_PATH_BYTES:
+        return None
     commit = await peel(info, repository, oid, ObjectKind.COMMIT)
     commit_oid = None if commit is None else commit.oid
     value = await peel(info, repository, commit_oid or oid, ObjectKind.TREE)

@@ -331,6 +331,7 @@ async def test_ids_as_expressions(ask: GraphQLClient, grown: GitRepository) -> N
         "HEAD~99999999999999999999",
         "refs/heads",
         "x" * 5000,
+        "HEAD:" + "d/" * 3000,
     ],
 )
 async def test_expressions_that_name_nothing(

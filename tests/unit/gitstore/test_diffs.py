@@ -18,6 +18,7 @@ from gitstore.diffs import (
     list_patches,
     list_statistics,
 )
+from gitstore.last_commits import last_commits
 from gitstore.quoting import quote, unquote
 from gitstore.store import GitStore
 from gitstore.transactions import RefUpdate
@@ -226,7 +227,7 @@ async def test_blame(
             BlameRange(4, 5, first, old, None, None),
             BlameRange(6, 6, second, old, first, old),
         ]
-        for path in (b"none", b"d", b"*", b"--help", b":(top)new", b"../new"):
+        for path in (b"none", b"d", b"*", b"--help", b":(top)new", b"../new", b"x" * 300_000):
             assert await blame(processes, copy, tip, path) is None
 
 
@@ -237,3 +238,34 @@ def test_quoting_is_gits(tmp_path: Path, name: str) -> None:
     listed = source.run("-c", "core.quotePath=false", "ls-files").stdout.rstrip(b"\n")
     assert quote(name.encode()) == listed
     assert unquote(listed) == name.encode()
+
+
+async def test_paths_beyond_what_git_can_be_told(
+    git_store: GitStore, repository_id: int, source: GitRepository, push: PushPack
+) -> None:
+    """A tree of trees, each with a long name: the path is longer than an argument may be."""
+    tree = source.git("mktree", stdin=f"100644 blob {blob(source)}\tfile\n".encode())
+    for _ in range(600):
+        tree = source.git("mktree", stdin=f"040000 tree {tree}\t{'n' * 250}\n".encode())
+    plain = f"100644 blob {blob(source)}\tshort\n040000 tree {tree}\tdeep\n".encode()
+    tip = source.git("commit-tree", "-m", "deep", source.git("mktree", stdin=plain))
+    await push(source.pack(tip), RefUpdate(MAIN, None, tip))
+    async with git_store.open(repository_id) as copy:
+        processes = git_store.processes
+        between = (EMPTY_TREE["sha1"], tip)
+        changed = (await list_changed_files(processes, copy, *between)).files
+        long, short = sorted(changed, key=lambda file: file.path)
+        assert len(long.path) > 150_000
+        assert await list_patches(processes, copy, *between, [long, short]) == [
+            Patch(b"", is_truncated=True),
+            Patch(b"@@ -0,0 +1 @@\n+x\n", is_truncated=False),
+        ]
+        assert await list_patches(processes, copy, *between, [long]) == [
+            Patch(b"", is_truncated=True)
+        ]
+        folder = long.path.rpartition(b"/")[0]
+        assert await last_commits(processes, copy, tip, folder, {b"file": "1" * 40}) == {}
+
+
+def blob(source: GitRepository) -> str:
+    return source.git("hash-object", "-w", "--stdin", stdin=b"x\n")
