@@ -35,3 +35,8 @@ class GraphContext(RequestContext):
         if self.deadline is not None and seconds > self.allowed_seconds:
             self.allowed_seconds = seconds
             self.deadline.reschedule(asyncio.get_running_loop().time() + seconds)
+
+    def allow_any_time(self) -> None:
+        """A subscription has no end of its own."""
+        if self.deadline is not None:
+            self.deadline.reschedule(None)

@@ -1,5 +1,7 @@
 """The HTTP endpoint of the contract: one JSON POST, one operation, one answer.
 
+A WebSocket at the same address is ``graph.websocket``'s.
+
 Nothing but JSON by POST is read, so no form or image of a foreign page can make a request. A
 session cookie counts only for requests of this server's own pages.
 """
@@ -25,6 +27,7 @@ from graph.http_request import (
     send_json,
 )
 from graph.operation import run_operation
+from graph.websocket import WebSocketDoor
 from resolvers.loaders import Loaders
 from services.context import OpContext
 from services.errors import RateLimited
@@ -43,8 +46,12 @@ class GraphQLEndpoint:
 
     def __init__(self, runtime: Runtime) -> None:
         self._door = Door(runtime)
+        self._websocket = WebSocketDoor(runtime)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+            return
         op = self._door.operation(scope)
         headers = [
             (b"x-github-request-id", op.request_id.encode()),

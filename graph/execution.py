@@ -10,6 +10,7 @@ from graphql import (
     FragmentSpreadNode,
     InlineFragmentNode,
     OperationDefinitionNode,
+    OperationType,
     SelectionSetNode,
 )
 from strawberry.extensions import ParserCache, SchemaExtension, ValidationCache
@@ -51,6 +52,8 @@ class Limits(SchemaExtension):
         assert document is not None
         operation = find_operation(document, execution.operation_name)
         assert operation is not None
+        if operation.operation is OperationType.SUBSCRIPTION:
+            execution.context.allow_any_time()
         cost = measure_cost(
             execution.schema._schema, document, operation, execution.variables or {}
         )

@@ -16,7 +16,9 @@ GitTimestamp = NewType("GitTimestamp", dt.datetime)
 Base64String = NewType("Base64String", str)
 GitRefname = NewType("GitRefname", str)
 GitSSHRemote = NewType("GitSSHRemote", str)
+BigInt = NewType("BigInt", int)
 
+_INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -48,6 +50,13 @@ def _parse_base64(value: Any) -> str:
     return str(value)
 
 
+def _parse_big_integer(value: Any) -> int:
+    digits = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    if not _INTEGER.fullmatch(digits) or abs(int(digits)) >= 2**63:
+        raise ValueError('a BigInt is a whole number of 64 bits, as a text like "123"')
+    return int(digits)
+
+
 def _parse_uri(value: Any) -> str:
     if not isinstance(value, str) or not urlsplit(value).scheme:
         raise ValueError("a URI is an absolute address, like https://example.org/page")
@@ -61,6 +70,13 @@ def _parse_object_id(value: Any) -> str:
 
 
 SCALARS: dict[object, ScalarDefinition] = {
+    BigInt: strawberry.scalar(
+        name="BigInt",
+        description="Represents non-fractional signed whole numeric values. Since the value may "
+        "exceed the size of a 32-bit integer, it's encoded as a string.",
+        serialize=str,
+        parse_value=_parse_big_integer,
+    ),
     dt.datetime: strawberry.scalar(
         name="DateTime",
         description="An ISO-8601 encoded UTC date and time, such as 2026-01-31T12:00:00Z.",

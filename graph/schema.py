@@ -8,6 +8,8 @@ from graph.execution import CACHED_DOCUMENTS, Limits, SmallParserCache, SmallVal
 from graph.mutations.root import Mutation
 from graph.queries import Query
 from graph.scalars import SCALARS
+from graph.subscriptions import Subscription
+from graph.types.event import EVENT_TYPES
 from graph.types.git import Blob, Commit, Tag, Tree
 from graph.types.owner import User
 from graph.types.ref import Ref
@@ -24,7 +26,8 @@ class Schema(strawberry.Schema):
 schema = Schema(
     query=Query,
     mutation=Mutation,
-    types=[User, Repository, Ref, Commit, Tree, Blob, Tag],
+    subscription=Subscription,
+    types=[User, Repository, Ref, Commit, Tree, Blob, Tag, *EVENT_TYPES],
     extensions=[
         Limits,
         lambda: SmallParserCache(maxsize=CACHED_DOCUMENTS),

@@ -71,6 +71,13 @@ def mutation(resolver: Callable[..., Awaitable[Any]], *, description: str) -> An
     return strawberry.mutation(resolver=resolve, description=description)
 
 
+def subscription(resolver: Callable[..., Any], *, description: str) -> Any:
+    """A field of the subscription root; ``resolver`` yields rows."""
+    return strawberry.subscription(
+        resolver=StrawberryResolver(resolver, type_override=object), description=description
+    )
+
+
 def view_of(
     row: type[Any], when: Callable[[Any], bool] = lambda _row: True
 ) -> Callable[[Declared], Declared]:

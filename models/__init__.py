@@ -4,7 +4,7 @@ from models.access_token import AccessToken, AccessTokenRepository
 from models.base import Base
 from models.collaborator import Collaborator
 from models.email_address import EmailAddress
-from models.event import Event
+from models.event import Event, EventCounter
 from models.git_derived import DerivedKind, GitDerived
 from models.git_pack import GitPack
 from models.git_ref import GitRef
@@ -27,6 +27,7 @@ __all__ = [
     "DerivedKind",
     "EmailAddress",
     "Event",
+    "EventCounter",
     "GitDerived",
     "GitPack",
     "GitRef",

@@ -62,9 +62,12 @@ class _Routes:
         self._pages: ASGIApp = BodyLimit(self._page, limit)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            # Closed before it was accepted: the server answers 403.
+            door = self._graphql if _GRAPHQL.fullmatch(scope["path"]) else _refuse_socket
+            await door(scope, receive, send)
+            return
         if scope["type"] != "http":
-            if scope["type"] == "websocket":
-                await send({"type": "websocket.close", "code": 1000})
             return
         if self._git.matches(scope):
             await self._git(scope, receive, send)
@@ -116,6 +119,11 @@ class _Routes:
             return
         name = repository.name_with_owner
         await send_page(send, 200, name, _clone_lines(self._runtime, name))
+
+
+async def _refuse_socket(_scope: Scope, receive: Receive, send: Send) -> None:
+    await receive()
+    await send({"type": "websocket.close", "code": 1000})
 
 
 async def _not_found_or_allowed(scope: Scope, send: Send, path: str) -> None:

@@ -1,6 +1,7 @@
 """What every request gets: an id, a line in the log, safe headers, and an answer if all fails."""
 
 import asyncio
+import contextlib
 import re
 import secrets
 import time
@@ -36,6 +37,9 @@ class RequestContext:
         self._log = structlog.get_logger("opencodehub.web")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._socket(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -60,6 +64,28 @@ class RequestContext:
                     answer.cut = True
             finally:
                 self._log_request(scope, answer, time.perf_counter() - began)
+
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A WebSocket: one line in the log when it has ended."""
+        identifier = _request_id(scope)
+        scope["state"]["request_id"] = identifier
+        began = time.perf_counter()
+        with structlog.contextvars.bound_contextvars(request_id=identifier):
+            try:
+                await self._app(scope, receive, send)
+            except OSError:
+                pass  # the client is gone
+            except Exception:
+                self._log.exception("internal error", path=_path(scope))
+                with contextlib.suppress(Exception):
+                    await send({"type": "websocket.close", "code": 1011})
+            finally:
+                self._log.info(
+                    "socket",
+                    path=_path(scope),
+                    seconds=round(time.perf_counter() - began, 1),
+                    client=scope["client"][0] if scope.get("client") else None,
+                )
 
     def _log_request(self, scope: Scope, answer: "_Answer", seconds: float) -> None:
         log = self._log.debug if scope["path"] in _QUIET_PATHS else self._log.info

@@ -12,6 +12,7 @@ from typing import Any
 import uvicorn
 from sqlalchemy import select
 
+from graph.limits import MAX_BODY_BYTES
 from models import User
 from opencodehub import wiring
 from opencodehub.app import WebApplication
@@ -94,7 +95,12 @@ def _configuration(settings: Settings, application: WebApplication) -> uvicorn.C
     configuration = uvicorn.Config(
         application,
         http=BoundedHTTPProtocol,
-        ws="none",
+        ws="websockets-sansio",
+        # Nothing a client says is larger; answers are not compressed, which costs memory a socket.
+        ws_max_size=MAX_BODY_BYTES,
+        ws_per_message_deflate=False,
+        ws_ping_interval=20,
+        ws_ping_timeout=20,
         loop="asyncio",
         lifespan="off",
         log_config=None,

@@ -17,6 +17,7 @@ from opencodehub.metered_store import MeteredObjectStore
 from opencodehub.metrics import HubMetrics
 from opencodehub.settings import ConfigurationError, Settings
 from services.bus import EventBus, MemoryEventBus, RedisEventBus
+from services.event_feed import EventFeed
 from services.jobs import JobQueue, MemoryJobQueue
 from services.observer import UnobservedHub
 from services.password_hashing import PasswordHasher
@@ -134,6 +135,7 @@ async def _runtime(
     observer = metrics or UnobservedHub()
     passwords = PasswordHasher()
     git = GitStore(database, object_store, settings, observer)
+    feed = EventFeed(database, bus)
     try:
         yield Runtime(
             settings=settings,
@@ -141,6 +143,7 @@ async def _runtime(
             object_store=object_store,
             git=git,
             bus=bus,
+            feed=feed,
             jobs=jobs,
             rate_limiter=rate_limiter,
             cache=cache,
@@ -149,6 +152,7 @@ async def _runtime(
             observer=observer,
         )
     finally:
+        await feed.close()
         passwords.close()
         await git.close()
         await object_store.close()

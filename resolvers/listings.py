@@ -12,6 +12,7 @@ from models import (
     Collaborator,
     EmailAddress,
     GitRef,
+    RefChange,
     Repository,
     RepositoryFork,
     Session,
@@ -178,6 +179,20 @@ class CollaboratorsOfRepository(Listing[Collaborator]):
 
     def order(self) -> tuple[OrderKey, ...]:
         return (OrderKey(Collaborator.user_id.expression, "user_id", int),)
+
+
+@dataclasses.dataclass(frozen=True)
+class RefChangesOfPush(Listing[RefChange]):
+    """Whether the viewer may see the push is asked before."""
+
+    def select(self, tx: ReadTransaction) -> Select[RefChange]:
+        return select(RefChange)
+
+    def parent(self) -> ColumnElement[Any]:
+        return RefChange.push_id.expression
+
+    def order(self) -> tuple[OrderKey, ...]:
+        return (OrderKey(RefChange.id.expression, "id", int),)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import strawberry
 from strawberry import Parent
 
-from models import Collaborator, GitRef, Owner, Repository, SSHKey, Visibility
+from models import Collaborator, GitRef, Owner, Repository, SSHKey, Visibility, event
 from resolvers.arguments import OPTIONAL, After, Before, First, Last, page_arguments
 from resolvers.connections import Connection, Edge
 from resolvers.context import Info
@@ -79,6 +79,12 @@ async def ssh_url(root: Parent[Repository], info: Info) -> str:
     if settings.ssh_public_port == 22:
         return f"git@{settings.ssh_clone_host}:{path}"
     return f"ssh://git@{settings.ssh_clone_host}:{settings.ssh_public_port}/{path}"
+
+
+async def last_event_number(root: Parent[Repository], info: Info) -> int:
+    """Events committed but without a number get a higher one, so none is left out."""
+    async with info.context.op.read() as tx:
+        return await event.last_event_number(tx.session)
 
 
 def is_private(root: Parent[Repository]) -> bool:

@@ -12,6 +12,7 @@ from sqlalchemy import select, update
 from models import Event
 from models.base import utc_now
 from services.context import OpContext
+from services.event_feed import number_all
 from services.jobs import job
 
 # The name of an event -> the jobs that follow it, each called with the event's id.
@@ -24,10 +25,12 @@ _BATCH = 200
 
 @job("events.dispatch", every=dt.timedelta(minutes=1))
 async def dispatch_events(op: OpContext) -> None:
-    """Queue what follows the events not dispatched yet, oldest first.
+    """Number new events, and queue what follows those not dispatched yet, oldest first.
 
     Raises what the queue raises; the events that were not reached stay for the next run.
     """
+    # Whoever listens does so, too, but nobody may be listening.
+    await number_all(op.runtime.database)
     await dispatch(op, FOLLOWERS)
 
 

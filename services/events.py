@@ -41,6 +41,14 @@ class RepositoryForked(DomainEvent):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class ForkCreated(DomainEvent):
+    """A repository was forked: the source's side of ``RepositoryForked``."""
+
+    repository_id: int
+    fork_id: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class RepositoryUpdated(DomainEvent):
     """``changes`` names the attributes that changed."""
 

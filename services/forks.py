@@ -10,7 +10,7 @@ from services import access, account_access
 from services.access import Action
 from services.context import DATABASE_UNAVAILABLE, OpContext, ReadTransaction, Transaction
 from services.errors import Conflict, NotFound, Unavailable
-from services.events import RepositoryCreated, RepositoryForked
+from services.events import ForkCreated, RepositoryCreated, RepositoryForked
 from services.names import repository_name_key
 from services.repositories import NAME_TAKEN, end_redirect
 from services.uniqueness import conflict_if_taken
@@ -26,8 +26,9 @@ async def fork_repository(
 
     It goes where ``create_repository`` would let the actor create one, is as visible as the source,
     and has its name unless another is given. An account has one fork of a repository: a second
-    request is given the first one's. Emits RepositoryCreated and RepositoryForked. Raises Invalid,
-    Conflict, Unavailable, and as ``access.get_repository`` and ``get_owner_to_fill``.
+    request is given the first one's. Emits RepositoryCreated, RepositoryForked and ForkCreated.
+    Raises Invalid, Conflict, Unavailable, and as ``access.get_repository`` and
+    ``get_owner_to_fill``.
     """
     if name is not None:
         repository_name_key(name)
@@ -116,4 +117,5 @@ async def _create(
     await tx.session.flush()
     tx.emit(RepositoryCreated(repository.id, owner.id))
     tx.emit(RepositoryForked(repository.id, source.id))
+    tx.emit(ForkCreated(source.id, repository.id))
     return repository

@@ -5,6 +5,7 @@ import dataclasses
 from gitstore.store import GitStore
 from models.database import Database
 from services.bus import EventBus
+from services.event_feed import EventFeed
 from services.jobs import JobQueue
 from services.mail import Mailer, NoMailer
 from services.observer import HubObserver, UnobservedHub
@@ -25,6 +26,7 @@ class Runtime:
     object_store: ObjectStore
     git: GitStore
     bus: EventBus
+    feed: EventFeed
     jobs: JobQueue
     rate_limiter: RateLimiter
     passwords: PasswordHasher

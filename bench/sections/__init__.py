@@ -14,6 +14,7 @@ from bench.sections import (
     push_project,
     refs,
     simultaneous,
+    subscriptions,
     sustained,
 )
 
@@ -29,6 +30,7 @@ ALL: tuple[Section, ...] = (
     beside.SECTION,
     fork.SECTION,
     pages.SECTION,
+    subscriptions.SECTION,
     sustained.SECTION,
     many_pushes.SECTION,
 )

@@ -48,7 +48,7 @@ _LIST = """{ viewer { repositories(first: 100) { nodes {
   createdAt updatedAt pushedAt viewerPermission } } } }"""
 
 
-class _Client:
+class Client:
     """Asks over one connection."""
 
     def __init__(self, hub: Hub) -> None:
@@ -85,7 +85,7 @@ def _measure(bench: Workbench, record: Record) -> None:
         push_all(source, hub.ssh(names[-1]))
         # What follows a push in the background has ended.
         hub.tree.settle()
-    client = _Client(hub)
+    client = Client(hub)
     client.ask(_SMALL)
     cold = {"page": [], "history": [], "blame": []}  # type: dict[str, list[float]]
     for name in names:

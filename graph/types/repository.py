@@ -10,7 +10,7 @@ import models
 from gitstore.objects import GitObject as GitObjectValue
 from graph.connections import Connection, PageInfo
 from graph.enums import OrderDirection, RefOrderField
-from graph.scalars import URI, GitObjectID, GitSSHRemote
+from graph.scalars import URI, BigInt, GitObjectID, GitSSHRemote
 from graph.types.changes import Comparison
 from graph.types.git import GitObject, TreeEntry
 from graph.types.interfaces import Node, UniformResourceLocatable
@@ -237,6 +237,11 @@ class Repository(Node, UniformResourceLocatable):
         repositories.never,
         description="Identifies if the repository is a template that can be used to generate new "
         "repositories; none is here.",
+    )
+    last_event_number: BigInt = field(
+        repositories.last_event_number,
+        description="The number of the newest event of the server. Ask for it in a request before "
+        "the one for the rest: a subscription `after` it misses nothing the rest does not show.",
     )
     merge_commit_allowed: bool = field(
         repositories.never,

@@ -259,7 +259,7 @@ CASES = [
     Case(
         "forkRepository",
         on_repository(name="copy"),
-        ("RepositoryCreated", "RepositoryForked"),
+        ("RepositoryCreated", "RepositoryForked", "ForkCreated"),
         ("repo",),
         "repository { name isFork parent { name } }",
     ),

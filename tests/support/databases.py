@@ -142,6 +142,7 @@ class MariaDBDatabases:
             revision = await connection.scalar(text("SELECT version_num FROM alembic_version"))
         await engine.dispose()
         statements.append(f"INSERT INTO alembic_version VALUES ('{revision}')")
+        statements.append("INSERT INTO event_counter VALUES (1, 0)")
         statements.append("COMMIT")
         path.write_text(";".join(statements))
 

@@ -19,7 +19,9 @@ async def serving(application: Any) -> AsyncIterator[int]:
         uvicorn.Config(
             application,
             http="httptools",
-            ws="none",
+            ws="websockets-sansio",
+            ws_max_size=1024 * 1024,
+            ws_per_message_deflate=False,
             loop="asyncio",
             lifespan="off",
             log_config=None,

@@ -13,6 +13,7 @@ from services import dispatch, git_maintenance, last_commits  # noqa: F401  # Th
 from services.actor import ANONYMOUS, OPERATOR, Actor
 from services.bus import MemoryEventBus
 from services.context import OpContext
+from services.event_feed import EventFeed
 from services.jobs import MemoryJobQueue
 from services.mail import Mailer, NoMailer
 from services.password_hashing import PasswordHasher
@@ -49,12 +50,14 @@ def make_runtime(
     store = object_store or MemoryObjectStore()
     if cache_dir is None:
         cache_dir = _beside(database)
+    bus = MemoryEventBus()
     return Runtime(
         settings=settings,
         database=database,
         object_store=store,
         git=GitStore(database, store, GitStoreSettings(cache_dir=cache_dir)),
-        bus=MemoryEventBus(),
+        bus=bus,
+        feed=EventFeed(database, bus),
         jobs=MemoryJobQueue(),
         rate_limiter=MemoryRateLimiter(),
         passwords=PasswordHasher(parameters=WEAK_HASHING),

@@ -19,6 +19,7 @@ from gitstore.store import GitStore
 from models import AccessToken, Collaborator, Repository, User, Visibility
 from models.database import Database
 from services.bus import MemoryEventBus
+from services.event_feed import EventFeed
 from services.jobs import MemoryJobQueue
 from services.rate_limits import MemoryRateLimiter
 from services.runtime import Runtime
@@ -41,6 +42,7 @@ async def runtime(database: Database, tmp_path: Path) -> AsyncIterator[Runtime]:
         object_store=object_store,
         git=GitStore(database, object_store, settings),
         bus=MemoryEventBus(),
+        feed=EventFeed(database, MemoryEventBus()),
         jobs=MemoryJobQueue(),
         rate_limiter=MemoryRateLimiter(),
         passwords=cast(Any, None),

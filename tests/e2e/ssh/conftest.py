@@ -14,6 +14,7 @@ from gitstore.store import GitStore
 from models import Repository, SSHKey, User, Visibility
 from models.database import Database
 from services.bus import MemoryEventBus
+from services.event_feed import EventFeed
 from services.jobs import MemoryJobQueue
 from services.runtime import Runtime
 from services.settings import ServiceSettings
@@ -36,6 +37,7 @@ def runtime(database: Database, object_store: MemoryObjectStore, tmp_path: Path)
         object_store=object_store,
         git=GitStore(database, object_store, GitStoreSettings(cache_dir=tmp_path / "cache")),
         bus=MemoryEventBus(),
+        feed=EventFeed(database, MemoryEventBus()),
         jobs=MemoryJobQueue(),
         # Passwords, tokens and GraphQL's rate limits have no part in SSH.
         rate_limiter=cast(Any, None),

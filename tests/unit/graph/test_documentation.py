@@ -3,8 +3,10 @@
 import re
 from pathlib import Path
 
-from graph import charging, errors, limits
+from graph import charging, errors, limits, websocket
+from resolvers import events
 from resolvers.pagination import MAX_PAGE_SIZE
+from services import event_feed
 from services.errors import ErrorCode
 from services.settings import ServiceSettings
 
@@ -31,6 +33,10 @@ def test_limits() -> None:
         "Nodes": stated("Nodes that the connections"),
         "Time": stated("Time of one request"),
         "Fork": stated("Time of one that forks"),
+        "Sockets": stated("Sockets of a user"),
+        "Subscriptions of a socket": stated("Subscriptions of a socket"),
+        "Subscriptions of a user": stated("Subscriptions of a user"),
+        "Messages": stated("Messages of a socket at once"),
         "Points": stated("Points an hour for each user"),
     } == {
         "Request body": limits.MAX_BODY_BYTES,
@@ -44,8 +50,20 @@ def test_limits() -> None:
         "Nodes": limits.MAX_NODES,
         "Time": limits.DEADLINE_SECONDS,
         "Fork": limits.FORK_DEADLINE_SECONDS,
+        "Sockets": websocket.MAX_SOCKETS_PER_PAYER,
+        "Subscriptions of a socket": websocket.MAX_OPERATIONS_PER_SOCKET,
+        "Subscriptions of a user": websocket.MAX_OPERATIONS_PER_PAYER,
+        "Messages": websocket.MAX_MESSAGES_AT_ONCE,
         "Points": ServiceSettings().rate_limit_per_hour,
     }
+    for stated_elsewhere in (
+        f"{websocket.MESSAGES_PER_SECOND} a second after that",
+        f"`connection_init` within {websocket.INIT_SECONDS:.0f} seconds",
+        f"close the socket within {websocket.CREDENTIAL_CHECKED_EVERY_SECONDS:.0f} seconds",
+        f"every {events.JUDGED_EVERY_SECONDS:.0f} seconds in between",
+        f"{event_feed.MAX_BEHIND} events wait",
+    ):
+        assert stated_elsewhere in PAGE
     assert charging.ANONYMOUS_FRACTION == 10
     assert f"{limits.REQUESTS_PER_POINT} requests are a point" in PAGE
 

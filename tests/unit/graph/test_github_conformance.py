@@ -37,6 +37,7 @@ OURS = {
     "DeployKey.lastUsedAt",
     "PublicKey.databaseId",
     "PublicKey.title",
+    "Repository.lastEventNumber",
     "Repository.compare",
     "Repository.defaultBranchName",
     "Repository.readme",

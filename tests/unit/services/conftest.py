@@ -15,6 +15,7 @@ from tests.support.runtime import make_runtime
 async def runtime(database: Database) -> AsyncIterator[Runtime]:
     runtime = make_runtime(database)
     yield runtime
+    await runtime.feed.close()
     await runtime.git.close()
     runtime.passwords.close()
 

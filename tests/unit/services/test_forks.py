@@ -138,6 +138,7 @@ async def test_a_fork_has_what_branches_and_tags_reach(
     assert [(row.name, row.payload) for row in rows][-2:] == [
         ("RepositoryCreated", {"repository_id": fork.id, "owner_id": bob.id}),
         ("RepositoryForked", {"repository_id": fork.id, "parent_id": source.id}),
+        ("ForkCreated", {"repository_id": source.id, "fork_id": fork.id}),
     ]
     assert {name: await has(runtime, fork, oid) for name, oid in made.items()} == {
         "first": True,
