@@ -28,6 +28,7 @@ from graph.http_request import (
 )
 from graph.operation import run_operation
 from graph.websocket import WebSocketDoor
+from resolvers.deliveries import Deliveries
 from resolvers.loaders import Loaders
 from services.context import OpContext
 from services.errors import RateLimited
@@ -87,6 +88,7 @@ class GraphQLEndpoint:
         context = GraphContext(
             op=op,
             loaders=Loaders(op),
+            deliveries=Deliveries(),
             charge=charge,
             operation_name=body.operation_name,
             user_agent=given.get("user-agent"),

@@ -7,12 +7,20 @@ from typing import Any
 from graphql import GraphQLError
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types.execution import ExecutionResult, PreExecutionError
+from strawberry.types.graphql import OperationType
 from strawberry.utils.aio import aclosing
 
 from graph.context import GraphContext
 from graph.errors import LimitExceeded, format_errors, format_fault
 from graph.limits import DEADLINE_SECONDS, no_such_operation
 from graph.schema import schema
+from services.errors import Invalid
+
+_ONE_ANSWER = frozenset((OperationType.QUERY, OperationType.MUTATION))
+_SUBSCRIBE = (
+    "a subscription is asked over a WebSocket at this address, with the subprotocol "
+    "graphql-transport-ws"
+)
 
 
 async def run_operation(
@@ -30,11 +38,14 @@ async def run_operation(
                 variable_values=variables,
                 context_value=context,
                 operation_name=operation_name,
+                allowed_operation_types=_ONE_ANSWER,
             )
     except TimeoutError:
         context.loaders.cancel()
         return {"data": None, "errors": [format_fault(_too_long(context), context.op)]}
-    except (CannotGetOperationTypeError, InvalidOperationTypeError):
+    except InvalidOperationTypeError:
+        return {"data": None, "errors": [format_fault(Invalid(_SUBSCRIBE), context.op)]}
+    except CannotGetOperationTypeError:
         fault = no_such_operation(operation_name)
         return {"data": None, "errors": [format_fault(fault, context.op)]}
     answer: dict[str, Any] = {"data": result.data}

@@ -30,8 +30,10 @@ from graph.errors import format_errors, format_fault
 from graph.http_request import Door, Receive, Refused, Scope, Send, headers_of
 from graph.operation import OperationFailed, stream_operation
 from graph.schema import schema
+from resolvers.deliveries import Deliveries
 from resolvers.loaders import Loaders
 from services import credentials
+from services.actor import Actor
 from services.context import OpContext
 from services.errors import ForgeError, RateLimited, Unavailable
 from services.runtime import Runtime
@@ -54,23 +56,64 @@ class WebSocketDoor:
     """An ASGI application for websocket scopes. Safe for concurrent sockets."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self._door = Door(runtime)
-        self._sockets: collections.Counter[str] = collections.Counter()
-        self._operations: collections.Counter[str] = collections.Counter()
+        self.door = Door(runtime)
+        self.deliveries = Deliveries()
+        self.operations: collections.Counter[str] = collections.Counter()
+        self.payers: collections.Counter[str] = collections.Counter()
+        self._sockets: set[_Socket] = set()
+        self._watching: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         message = await receive()
         if message["type"] != "websocket.connect":
             return
-        op = self._door.operation(scope)
+        op = self.door.operation(scope)
         given = headers_of(scope)
         if GRAPHQL_TRANSPORT_WS_PROTOCOL not in scope["subprotocols"]:
             await send({"type": "websocket.accept"})
             await send(_close(4406, f"the subprotocol must be {GRAPHQL_TRANSPORT_WS_PROTOCOL}"))
             return
         await send({"type": "websocket.accept", "subprotocol": GRAPHQL_TRANSPORT_WS_PROTOCOL})
-        socket = _Socket(op, given, self._door, receive, send, self._sockets, self._operations)
-        await socket.serve()
+        socket = _Socket(op, given, self, receive, send)
+        self._sockets.add(socket)
+        if self._watching is None:
+            self._watching = asyncio.create_task(self._watch_credentials())
+        try:
+            await _TransportHandler(socket).handle()
+        finally:
+            self._sockets.discard(socket)
+            if socket.payer is not None:
+                _count_down(self.payers, socket.payer)
+            if not self._sockets:
+                self._watching.cancel()
+                self._watching = None
+
+    async def _watch_credentials(self) -> None:
+        """Close sockets whose credential is worth nothing, whatever they listen to (K10)."""
+        while True:
+            await asyncio.sleep(CREDENTIAL_CHECKED_EVERY_SECONDS)
+            by_actor: dict[Actor, list[_Socket]] = {}
+            for socket in self._sockets:
+                by_actor.setdefault(socket.op.actor, []).append(socket)
+            for actor, sockets in by_actor.items():
+                reason = await _why_worthless(sockets[0].op, actor)
+                if reason is not None:
+                    # One that does not read must not keep the others from being closed.
+                    closing = [asyncio.create_task(each.close(4401, reason)) for each in sockets]
+                    await asyncio.wait(closing, timeout=1)
+
+
+async def _why_worthless(op: OpContext, actor: Actor) -> str | None:
+    try:
+        async with op.read() as tx:
+            await credentials.reload(tx.session, actor)
+    except Unavailable:
+        return None
+    except ForgeError as fault:
+        return fault.message
+    except Exception:
+        op.log.exception("credentials of sockets could not be looked at")
+    return None
 
 
 def _close(code: int, reason: str) -> dict[str, Any]:
@@ -86,35 +129,19 @@ class _Socket(AsyncWebSocketAdapter):
         self,
         op: OpContext,
         given: dict[str, str],
-        door: Door,
+        door: WebSocketDoor,
         receive: Receive,
         send: Send,
-        sockets: "collections.Counter[str]",
-        operations: "collections.Counter[str]",
     ) -> None:
         self.op = op
         self.given = given
-        self._door = door
+        self.door = door
         self._receive = receive
         self._send = send
-        self._sockets = sockets
-        self.operations = operations
         self.payer: str | None = None
         self._closed = False
         self._allowance = float(MAX_MESSAGES_AT_ONCE)
         self._allowance_at = time.monotonic()
-
-    async def serve(self) -> None:
-        """Until either side closes."""
-        handler = _TransportHandler(self)
-        watching = asyncio.create_task(self._watch_credential())
-        try:
-            await handler.handle()
-        finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
-            if self.payer is not None:
-                _count_down(self._sockets, self.payer)
 
     async def admit(self, parameters: Mapping[str, Any]) -> bool:
         """Find out who asks, from ``connection_init`` or the handshake; else close the socket."""
@@ -127,11 +154,11 @@ class _Socket(AsyncWebSocketAdapter):
             )
             return False
         key, _ = payer(self.op)
-        if self._sockets[key] >= MAX_SOCKETS_PER_PAYER:
+        if self.door.payers[key] >= MAX_SOCKETS_PER_PAYER:
             await self.close(4429, f"more than {MAX_SOCKETS_PER_PAYER} sockets at once")
             return False
         self.payer = key
-        self._sockets[key] += 1
+        self.door.payers[key] += 1
         return True
 
     async def _authenticate(self, parameters: Mapping[str, Any]) -> OpContext:
@@ -145,23 +172,14 @@ class _Socket(AsyncWebSocketAdapter):
             None,
         )
         given = self.given if token is None else {**self.given, "authorization": token}
-        if "authorization" not in given and "origin" in given and not self._door.is_own_page(given):
+        if (
+            "authorization" not in given
+            and "origin" in given
+            and not self.door.door.is_own_page(given)
+        ):
             raise Refused(403, _FOREIGN)
-        op, _ = await self._door.authenticate(self.op, given)
+        op, _ = await self.door.door.authenticate(self.op, given)
         return op
-
-    async def _watch_credential(self) -> None:
-        """Close the socket once its credential is worth nothing, whatever it listens to (K10)."""
-        while True:
-            await asyncio.sleep(CREDENTIAL_CHECKED_EVERY_SECONDS)
-            try:
-                async with self.op.read() as tx:
-                    await credentials.reload(tx.session, self.op.actor)
-            except Unavailable:
-                continue
-            except ForgeError as fault:
-                await self.close(4401, fault.message)
-                return
 
     async def iter_json(
         self, *, ignore_parsing_errors: bool = False
@@ -276,6 +294,7 @@ class _TransportHandler(_Handler):
                 context = GraphContext(
                     op=op,
                     loaders=Loaders(op),
+                    deliveries=self._socket.door.deliveries,
                     charge=await open_charge(op),
                     operation_name=operation.operation_name,
                     user_agent=self._socket.given.get("user-agent"),
@@ -295,7 +314,7 @@ class _TransportHandler(_Handler):
     @contextlib.contextmanager
     def _counted(self) -> Iterator[None]:
         """Raises RateLimited."""
-        counts, key = self._socket.operations, self._socket.payer
+        counts, key = self._socket.door.operations, self._socket.payer
         assert key is not None  # nothing runs before the acknowledgement
         if counts[key] >= MAX_OPERATIONS_PER_PAYER:
             raise RateLimited(

@@ -3,8 +3,6 @@
 Rights are judged again for every event, at the time it is delivered (K10).
 """
 
-import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
@@ -21,7 +19,6 @@ from services import access, credentials
 from services.access import Action, Role
 from services.context import OpContext
 from services.errors import Forbidden, ForgeError, NotFound, Unauthenticated
-from services.event_feed import Listener
 
 # A subscription to which nothing is delivered is judged so often: a right taken away ends it.
 JUDGED_EVERY_SECONDS = 30.0
@@ -73,35 +70,24 @@ async def of_repository(info: Info, repository_id: str, after: int | None) -> As
     once the credential is worth nothing; Invalid for a number that no event has; Overflow.
     """
     number = ids.decode_as(repository_id, IdKind.REPOSITORY)
-    op = info.context.op
+    op, deliveries = info.context.op, info.context.deliveries
     await _require_readable(op, number, repository_id)
-    async with op.runtime.feed.listen(repository_id=number, after=after) as listener:
-        async for event in _judged(op, listener, number, repository_id):
-            # What was loaded for the event before shows the state of then.
-            info.context.forget_loaded_rows()
-            if event.name in SHOWN and await SHOWN[event.name](info, event):
-                yield event
-
-
-async def _judged(
-    op: OpContext, listener: Listener, number: int, repository_id: str
-) -> AsyncIterator[Event]:
-    """Each event once the right to see it was found to stand; that is looked at in silence, too."""
-    source = aiter(listener)
-    waiting: asyncio.Task[Event] | None = None
     try:
-        while True:
-            waiting = waiting or asyncio.ensure_future(anext(source))
-            done, _ = await asyncio.wait({waiting}, timeout=JUDGED_EVERY_SECONDS)
-            await _require_readable(op, number, repository_id)
-            if done:
-                event, waiting = waiting.result(), None
-                yield event
+        async with op.runtime.feed.listen(repository_id=number, after=after) as listener:
+            while True:
+                event = await listener.next(JUDGED_EVERY_SECONDS)
+                if event is None:
+                    await _require_readable(op, number, repository_id)
+                    continue
+                delivery = deliveries.of(op, event)
+                await delivery.judged(lambda: _require_readable(op, number, repository_id))
+                # What was loaded for the event before shows the state of then.
+                info.context.loaders = delivery.loaders
+                if event.name in SHOWN and await SHOWN[event.name](info, event):
+                    yield event
     finally:
-        if waiting is not None:
-            waiting.cancel()
-            with contextlib.suppress(BaseException):
-                await waiting
+        # Others may still use those of the last delivery: they are not this operation's to cancel.
+        info.context.forget_loaded_rows()
 
 
 async def _require_readable(op: OpContext, number: int, repository_id: str) -> None:

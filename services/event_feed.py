@@ -45,7 +45,7 @@ class Overflow(Unavailable):
 
 
 class Listener:
-    """What one subscription waits for. Made by ``EventFeed.listen``; iterate it once."""
+    """What one subscription waits for. Made by ``EventFeed.listen``."""
 
     def __init__(self, database: Database, repository_id: int | None, after: int, now: int) -> None:
         self._database = database
@@ -53,6 +53,7 @@ class Listener:
         self._last = after
         # Up to here events are read from the database, beyond it the feed brings them.
         self._joined_at = now
+        self._missed: collections.deque[Event] = collections.deque()
         self._ahead: collections.deque[Event] = collections.deque()
         self._news = asyncio.Event()
         self._overflowed = False
@@ -66,42 +67,49 @@ class Listener:
             self._ahead.append(event)
         self._news.set()
 
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        """Every event after the number asked for, once, by growing number; without end.
+    async def next(self, seconds: float) -> Event | None:
+        """The next event after the number asked for, each once, by growing number.
 
-        Raises Overflow, Unavailable.
+        None when nothing happens for so long. Not to be called twice at a time. Raises Overflow,
+        Unavailable.
         """
-        async for event in self._missed():
-            self._last = _number(event)
-            yield event
+        if self._last < self._joined_at and not self._missed:
+            await self._read_missed()
+        if self._missed:
+            return self._given(self._missed.popleft())
         while True:
             while self._ahead:
                 event = self._ahead.popleft()
                 if _number(event) > self._last:
-                    self._last = _number(event)
-                    yield event
+                    return self._given(event)
             if self._overflowed:
                 raise Overflow(self._last)
             self._news.clear()
-            await self._news.wait()
-
-    async def _missed(self) -> AsyncIterator[Event]:
-        while self._last < self._joined_at:
             try:
-                async with self._database.read() as session:
-                    events = await list_events(
-                        session,
-                        after=self._last,
-                        up_to=self._joined_at,
-                        repository_id=self.repository_id,
-                        limit=_PAGE,
-                    )
-            except DatabaseUnavailable as error:
-                raise Unavailable(_DATABASE_UNAVAILABLE) from error
-            for event in events:
-                yield event
-            if len(events) < _PAGE:
-                self._last = self._joined_at
+                async with asyncio.timeout(seconds):
+                    await self._news.wait()
+            except TimeoutError:
+                return None
+
+    def _given(self, event: Event) -> Event:
+        self._last = _number(event)
+        return event
+
+    async def _read_missed(self) -> None:
+        try:
+            async with self._database.read() as session:
+                events = await list_events(
+                    session,
+                    after=self._last,
+                    up_to=self._joined_at,
+                    repository_id=self.repository_id,
+                    limit=_PAGE,
+                )
+        except DatabaseUnavailable as error:
+            raise Unavailable(_DATABASE_UNAVAILABLE) from error
+        self._missed.extend(events)
+        if not events:
+            self._last = self._joined_at
 
 
 class EventFeed:

@@ -98,7 +98,8 @@ def _measure(bench: Workbench, record: Record) -> None:
         "delivery",
         median([each * 1000 for each in last]),
         [milliseconds("first", first), milliseconds("last", last)],
-        "Ten users; each delivery judges the right to read again and runs its own selection.",
+        "Ten users: the right to read is judged again for each event and user, and each of the 500 "
+        "runs its own selection.",
     )
 
 

@@ -21,6 +21,7 @@ from graph.http_request import (
 from graph.operation import run_operation
 from graph.rest.routes import Ask, Call, Reply, RestFault, Variables, fault_of, find_route
 from graph.rest.shapes import etag
+from resolvers.deliveries import Deliveries
 from resolvers.loaders import Loaders
 from services.context import OpContext
 from services.errors import RateLimited
@@ -119,7 +120,7 @@ class RestEndpoint:
 
 def _asking(op: OpContext, charge: Charge) -> Ask:
     async def ask(document: str, variables: Variables) -> Any:
-        context = GraphContext(op=op, loaders=Loaders(op), charge=charge)
+        context = GraphContext(op=op, loaders=Loaders(op), deliveries=Deliveries(), charge=charge)
         answer = await run_operation(document, variables, context)
         if errors := answer.get("errors"):
             raise fault_of(errors[0])

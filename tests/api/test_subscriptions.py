@@ -1,6 +1,7 @@
 """Subscriptions over a real WebSocket: what is delivered, to whom, and how sockets end."""
 
 import asyncio
+import contextlib
 import datetime as dt
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -664,3 +665,37 @@ async def test_a_delivery_costs_the_same_statements_each_time(
         # For each: the right to read, then repository and actor; numbering and reading is shared.
         shared = [each for each in statements if "events" in each or "event_counter" in each]
         assert len(statements) - len(shared) == 20 * 3
+
+
+async def test_sockets_of_one_user_share_what_an_event_costs(
+    runtime: Runtime, port: int, ann: User, demo: Repository
+) -> None:
+    query = """subscription($id: ID!) { repositoryEvents(repositoryId: $id) {
+      number actor { login } repository { name } } }"""
+    token = (await make_token(runtime, ann, "repo")).token
+    async with contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(acknowledged(port, token)) for _ in range(10)]
+        heard = [(each, await each.subscribe(query, {"id": node_id(demo)})) for each in clients]
+        await until_heard(runtime, 10)
+        with counted_statements(runtime.database) as statements:
+            async with acting(runtime, ann).transaction() as tx:
+                tx.emit(RepositoryUpdated(demo.id, ("description",)))
+            numbers = {
+                (await client.data(subscription))["repositoryEvents"]["number"]
+                for client, subscription in heard
+            }
+        assert len(numbers) == 1
+        shared = [each for each in statements if "event" in each]
+        # Judged once (the token, the repository), and repository and actor read once.
+        assert len(statements) - len(shared) <= 5
+
+
+async def test_a_subscription_by_post_is_told_where_to_go(
+    ask: GraphQLClient, demo: Repository
+) -> None:
+    answer = await ask(EVENTS, {"id": node_id(demo)})
+    assert answer.error == {
+        "type": "UNPROCESSABLE",
+        "message": "a subscription is asked over a WebSocket at this address, with the subprotocol "
+        "graphql-transport-ws",
+    }

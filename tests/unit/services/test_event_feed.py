@@ -43,11 +43,10 @@ async def numbered(database: Database) -> list[tuple[int, str]]:
 async def take(listener: Listener, count: int) -> list[str]:
     """The next names."""
     names: list[str] = []
-    async with asyncio.timeout(SOON):
-        async for event in listener:
-            names.append(event.name)
-            if len(names) == count:
-                break
+    while len(names) < count:
+        event = await listener.next(SOON)
+        assert event is not None, f"after {names} nothing came"
+        names.append(event.name)
     return names
 
 
