@@ -8,7 +8,7 @@ import enum
 import strawberry
 
 from gitstore.diffs import ChangeKind
-from models import Visibility
+from models import Visibility, WatchState
 from resolvers.listings import Affiliation, RepositoryOrderField
 from services.access import Role
 from services.errors import ErrorCode
@@ -34,6 +34,10 @@ class ComparisonStatus(enum.Enum):
 
 class RefOrderField(enum.Enum):
     ALPHABETICAL = "ALPHABETICAL"
+
+
+class StarOrderField(enum.Enum):
+    STARRED_AT = "STARRED_AT"
 
 
 def _register(kind: type[enum.Enum], name: str, description: str, values: dict[str, str]) -> None:
@@ -162,5 +166,21 @@ _register(
     {
         "FAST_FORWARD": "The branch was moved forward.",
         "NONE": "It was up to date already.",
+    },
+)
+_register(
+    StarOrderField,
+    "StarOrderField",
+    "Properties by which star connections can be ordered.",
+    {"STARRED_AT": "Allows ordering a list of stars by when they were created."},
+)
+_register(
+    WatchState,
+    "SubscriptionState",
+    "The possible states of a subscription.",
+    {
+        "SUBSCRIBED": "The User is notified of all conversations.",
+        "UNSUBSCRIBED": "The User is only notified when participating or @mentioned.",
+        "IGNORED": "The User is never notified.",
     },
 )

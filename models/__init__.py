@@ -17,7 +17,9 @@ from models.repository_maintenance import RepositoryMaintenance
 from models.retired_object import RetiredObject
 from models.session import Session
 from models.ssh_key import SSHKey
+from models.star import Star
 from models.user import User
+from models.watch import Watch, WatchState
 
 __all__ = [
     "AccessToken",
@@ -44,6 +46,9 @@ __all__ = [
     "RetiredObject",
     "SSHKey",
     "Session",
+    "Star",
     "User",
     "Visibility",
+    "Watch",
+    "WatchState",
 ]

@@ -58,6 +58,8 @@ SHOWN: Mapping[str, Callable[[Info, Event], Awaitable[bool]]] = {
     "RepositoryTransferred": _anyone,
     "PushReceived": _anyone,
     "ForkCreated": _who_sees_the_fork,
+    "RepositoryStarred": _anyone,
+    "RepositoryUnstarred": _anyone,
     "CollaboratorAdded": _administrators,
     "CollaboratorRemoved": _administrators,
 }

@@ -297,3 +297,11 @@ async def _needed(info: Info, repository: Repository, oid: str) -> Located[GitOb
     if found is None:
         raise NotFound(f"the object {oid} is missing or too large to be shown")
     return found
+
+
+def never(root: Parent[Any]) -> bool:
+    return False
+
+
+def nothing(root: Parent[Any]) -> None:
+    return None

@@ -17,7 +17,10 @@ from models import (
     RepositoryFork,
     Session,
     SSHKey,
+    Star,
     Visibility,
+    Watch,
+    WatchState,
 )
 from models.base import utc_now
 from models.dialect import starts_with_any
@@ -179,6 +182,59 @@ class CollaboratorsOfRepository(Listing[Collaborator]):
 
     def order(self) -> tuple[OrderKey, ...]:
         return (OrderKey(Collaborator.user_id.expression, "user_id", int),)
+
+
+@dataclasses.dataclass(frozen=True)
+class StarsOfRepository(Listing[Star]):
+    descending: bool = False
+
+    def select(self, tx: ReadTransaction) -> Select[Star]:
+        return select(Star)
+
+    def parent(self) -> ColumnElement[Any]:
+        return Star.repository_id.expression
+
+    def order(self) -> tuple[OrderKey, ...]:
+        return (
+            OrderKey(Star.created_at.expression, "created_at", dt.datetime, self.descending),
+            OrderKey(Star.user_id.expression, "user_id", int, self.descending),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class StarsOfUser(Listing[Star]):
+    """Of repositories that the viewer may read; ``owned_by_viewer``: only or none of the own."""
+
+    descending: bool = False
+    owned_by_viewer: bool | None = None
+
+    def select(self, tx: ReadTransaction) -> Select[Star]:
+        readable = access.readable_repositories(tx.actor)
+        if self.owned_by_viewer is not None:
+            owned = Repository.owner_id == (tx.actor.user_id or 0)
+            readable = readable.where(owned if self.owned_by_viewer else ~owned)
+        return select(Star).where(Star.repository_id.in_(readable.with_only_columns(Repository.id)))
+
+    def parent(self) -> ColumnElement[Any]:
+        return Star.user_id.expression
+
+    def order(self) -> tuple[OrderKey, ...]:
+        return (
+            OrderKey(Star.created_at.expression, "created_at", dt.datetime, self.descending),
+            OrderKey(Star.repository_id.expression, "repository_id", int, self.descending),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class WatchersOfRepository(Listing[Watch]):
+    def select(self, tx: ReadTransaction) -> Select[Watch]:
+        return select(Watch).where(Watch.state == WatchState.SUBSCRIBED)
+
+    def parent(self) -> ColumnElement[Any]:
+        return Watch.repository_id.expression
+
+    def order(self) -> tuple[OrderKey, ...]:
+        return (OrderKey(Watch.user_id.expression, "user_id", int),)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,19 @@ from typing import Any, TypeVar
 from sqlalchemy import exists, func, select, tuple_
 from strawberry.dataloader import DataLoader
 
-from models import EmailAddress, GitPack, GitRef, Owner, Repository, RepositoryFork, SSHKey, User
+from models import (
+    EmailAddress,
+    GitPack,
+    GitRef,
+    Owner,
+    Repository,
+    RepositoryFork,
+    SSHKey,
+    Star,
+    User,
+    Watch,
+    WatchState,
+)
 from resolvers.git_loaders import GitLoaders
 from resolvers.pagination import Listing, Page, PageArguments, load_counts, load_pages
 from services import access, email_addresses
@@ -57,6 +69,11 @@ class Loaders:
         self.parent_id_by_repository_id: DataLoader[int, int | None] = self._by_key(_parent_ids)
         # Of forks that the actor may read.
         self.fork_count_by_repository_id: DataLoader[int, int | None] = self._by_key(_fork_counts)
+        # Of the viewer.
+        self.has_starred_by_repository_id: DataLoader[int, bool | None] = self._by_key(_starred)
+        self.watch_state_by_repository_id: DataLoader[int, WatchState | None] = self._by_key(
+            _watch_states
+        )
         self.has_refs_by_repository_id: DataLoader[int, bool | None] = self._by_key(_has_refs)
         self.ref_by_repository_and_name: DataLoader[tuple[int, str], GitRef | None] = self._by_key(
             _refs
@@ -197,6 +214,22 @@ async def _fork_counts(tx: ReadTransaction, ids: Sequence[int]) -> dict[int, int
         .group_by(RepositoryFork.parent_id)
     )
     return {parent_id: count for parent_id, count in rows}  # noqa: C416
+
+
+async def _starred(tx: ReadTransaction, ids: Sequence[int]) -> dict[int, bool]:
+    rows = await tx.session.scalars(
+        select(Star.repository_id).where(
+            Star.user_id == (tx.actor.user_id or 0), Star.repository_id.in_(ids)
+        )
+    )
+    return dict.fromkeys(rows, True)
+
+
+async def _watch_states(tx: ReadTransaction, ids: Sequence[int]) -> dict[int, WatchState]:
+    rows = await tx.session.scalars(
+        select(Watch).where(Watch.user_id == (tx.actor.user_id or 0), Watch.repository_id.in_(ids))
+    )
+    return {row.repository_id: row.state for row in rows}
 
 
 async def _has_refs(tx: ReadTransaction, ids: Sequence[int]) -> dict[int, bool]:

@@ -176,3 +176,15 @@ class CollaboratorAdded(DomainEvent):
 class CollaboratorRemoved(DomainEvent):
     repository_id: int
     user_id: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RepositoryStarred(DomainEvent):
+    repository_id: int
+    user_id: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RepositoryUnstarred(DomainEvent):
+    repository_id: int
+    user_id: int

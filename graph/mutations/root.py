@@ -12,6 +12,7 @@ from graph.mutations import (
     refs,
     repositories,
     sessions,
+    stars,
 )
 from graph.view import mutation
 
@@ -34,6 +35,11 @@ class Mutation:
         email_addresses.add_email_address,
         description="Add an e-mail address to an account, not verified; an account can have 20. "
         f"{_SELF_OR_ADMINISTRATOR} {_RECENT_PROOF}",
+    )
+    add_star: stars.AddStarPayload | None = mutation(
+        stars.add_star,
+        description="Adds a star to a Starrable. Takes the READ permission on the repository, and "
+        "the scope `public_repo`.",
     )
     archive_repository: repositories.ArchiveRepositoryPayload | None = mutation(
         repositories.archive_repository,
@@ -131,6 +137,11 @@ class Mutation:
         description="Remove an e-mail address that is not the primary one. "
         f"{_SELF_OR_ADMINISTRATOR} {_RECENT_PROOF}",
     )
+    remove_star: stars.RemoveStarPayload | None = mutation(
+        stars.remove_star,
+        description="Removes a star from a Starrable. Takes the READ permission on the repository, "
+        "and the scope `public_repo`.",
+    )
     rename_user: accounts.RenameUserPayload | None = mutation(
         accounts.rename_user,
         description="Change a login. The old one leads to the account until another account takes "
@@ -197,6 +208,11 @@ class Mutation:
         repositories.update_repository,
         description="Update information about a repository, all or nothing. The description takes "
         "the MAINTAIN permission, everything else ADMIN.",
+    )
+    update_subscription: stars.UpdateSubscriptionPayload | None = mutation(
+        stars.update_subscription,
+        description="Updates the state for subscribable subjects: how much the viewer wants to "
+        "hear of a repository. Takes the READ permission on it, and the scope `notifications`.",
     )
     update_user: accounts.UpdateUserPayload | None = mutation(
         accounts.update_user,

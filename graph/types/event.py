@@ -109,6 +109,18 @@ class CollaboratorRemovedEvent(RepositoryEvent):
     user: User | None = field(events.collaborator, description="The person.")
 
 
+@strawberry.type(description="The actor starred the repository.")
+@_shows("RepositoryStarred")
+class RepositoryStarredEvent(RepositoryEvent):
+    pass
+
+
+@strawberry.type(description="The actor took a star back.")
+@_shows("RepositoryUnstarred")
+class RepositoryUnstarredEvent(RepositoryEvent):
+    pass
+
+
 EVENT_TYPES = [
     PushEvent,
     RepositoryCreatedEvent,
@@ -117,4 +129,6 @@ EVENT_TYPES = [
     RepositoryForkedEvent,
     CollaboratorAddedEvent,
     CollaboratorRemovedEvent,
+    RepositoryStarredEvent,
+    RepositoryUnstarredEvent,
 ]

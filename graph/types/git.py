@@ -12,7 +12,9 @@ from graph.connections import Connection, Edge, PageInfo
 from graph.scalars import URI, Base64String, GitObjectID, GitTimestamp
 from graph.types.changes import Blame, ChangedFileConnection
 from graph.types.interfaces import Node, UniformResourceLocatable
+from graph.types.stars import Subscribable
 from graph.view import field, view_of
+from models import WatchState
 from resolvers import blames, changes, connections, git_objects, histories
 from resolvers.arguments import OPTIONAL, After, Before, First, Last, given, page_arguments
 from resolvers.context import Info
@@ -241,7 +243,7 @@ async def history(
 
 @strawberry.type(description="Represents a Git commit.")
 @_shows(objects.Commit)
-class Commit(Node, GitObject, UniformResourceLocatable):
+class Commit(Node, GitObject, Subscribable, UniformResourceLocatable):
     resource_path: URI = field(git_objects.commit_path, description="The HTTP path for this commit")
     url: URI = field(git_objects.commit_url, description="The HTTP URL for this commit")
     additions: int = field(
@@ -316,4 +318,14 @@ class Commit(Node, GitObject, UniformResourceLocatable):
     )
     tree_url: URI = field(
         git_objects.tree_url, description="The HTTP URL for the tree of this commit"
+    )
+    viewer_can_subscribe: bool = field(
+        git_objects.never,
+        description="Check if the viewer is able to change their subscription status; commits have "
+        "no conversations on this server yet.",
+    )
+    viewer_subscription: WatchState | None = field(
+        git_objects.nothing,
+        description="Identifies if the viewer is watching, not watching, or ignoring the "
+        "subscribable entity; null for commits.",
     )

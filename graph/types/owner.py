@@ -15,6 +15,7 @@ from graph.types.email_address import EmailAddress
 from graph.types.interfaces import Actor, Node, UniformResourceLocatable
 from graph.types.keys import PublicKey
 from graph.types.session import Session
+from graph.types.stars import StarredRepositoryConnection, starred_repositories
 from graph.view import field, view_of
 from models import Visibility
 from resolvers import connections, nodes, users
@@ -214,6 +215,10 @@ class User(Node, Actor, RepositoryOwner, UniformResourceLocatable):
         users.sessions,
         description="The viewer's own sessions that have not ended, newest first. FORBIDDEN for "
         "anybody else's. Takes the scope `user`.",
+    )
+    starred_repositories: StarredRepositoryConnection = field(
+        starred_repositories,
+        description="Repositories the user has starred, as far as the viewer may read them.",
     )
     updated_at: dt.datetime = field(
         description="Identifies the date and time when the object was last updated."

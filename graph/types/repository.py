@@ -17,9 +17,10 @@ from graph.types.interfaces import Node, UniformResourceLocatable
 from graph.types.keys import DeployKey
 from graph.types.owner import RepositoryOwner, User
 from graph.types.ref import Ref
+from graph.types.stars import Starrable, Subscribable, UserConnection
 from graph.view import field, view_of
 from models import Visibility
-from resolvers import changes, connections, git_refs, readmes, repositories, revisions, users
+from resolvers import changes, connections, git_refs, readmes, repositories, revisions, stars, users
 from resolvers.arguments import OPTIONAL, After, Before, First, Last, given, page_arguments
 from resolvers.context import Info
 from resolvers.listings import RefsOfRepository
@@ -137,7 +138,7 @@ class RepositoryCollaboratorConnection:
 
 @strawberry.type(description="A repository contains the content for a project.")
 @view_of(models.Repository)
-class Repository(Node, UniformResourceLocatable):
+class Repository(Node, Starrable, Subscribable, UniformResourceLocatable):
     resource_path: URI = field(
         repositories.shown(repositories.resource_path),
         description="The HTTP path for this repository.",
@@ -302,3 +303,6 @@ class Repository(Node, UniformResourceLocatable):
         "no signed-in user.",
     )
     visibility: Visibility = field(description="Indicates the repository's visibility level.")
+    watchers: UserConnection = field(
+        stars.watchers, description="A list of users watching the repository."
+    )

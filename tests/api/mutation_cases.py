@@ -11,8 +11,9 @@ from sqlalchemy import select
 from models import EmailAddress, Repository, User
 from resolvers import ids
 from resolvers.ids import IdKind
-from services import commits, deploy_keys, email_addresses, forks, repositories
+from services import commits, deploy_keys, email_addresses, forks, repositories, stars
 from services.access import Role
+from services.actor import Actor, ActorKind
 from services.commits import FileEdits
 from services.repositories import RepositoryChanges
 from services.runtime import Runtime
@@ -94,6 +95,20 @@ def on_repository(**values: Any) -> Callable[[World], Awaitable[Input]]:
         return {"repositoryId": world.repository_id, **values}
 
     return give
+
+
+async def on_starrable(world: World) -> Input:
+    return {"starrableId": world.repository_id}
+
+
+async def on_starred(world: World) -> Input:
+    actor = Actor(ActorKind.SESSION, user_id=world.ann.id, login=world.ann.login)
+    await stars.star(make_op(world.runtime, actor), world.repository.id)
+    return {"starrableId": world.repository_id}
+
+
+async def on_subscribable(world: World) -> Input:
+    return {"subscribableId": world.repository_id, "state": "SUBSCRIBED"}
 
 
 async def archived(world: World) -> Input:
@@ -271,6 +286,30 @@ CASES = [
         "mergeType baseBranch repository { name }",
         stranger="FORBIDDEN",
         anonymous="UNAUTHENTICATED",
+    ),
+    Case(
+        "addStar",
+        on_starrable,
+        ("RepositoryStarred",),
+        ("repo",),
+        "starrable { stargazerCount viewerHasStarred }",
+        anonymous="NOT_FOUND",
+    ),
+    Case(
+        "removeStar",
+        on_starred,
+        ("RepositoryUnstarred",),
+        ("repo",),
+        "starrable { stargazerCount viewerHasStarred }",
+        anonymous="NOT_FOUND",
+    ),
+    Case(
+        "updateSubscription",
+        on_subscribable,
+        (),
+        ("repo", "notifications"),
+        "subscribable { viewerSubscription }",
+        anonymous="NOT_FOUND",
     ),
     Case(
         "updateRepository",

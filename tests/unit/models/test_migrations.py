@@ -18,7 +18,7 @@ from tests.support.databases import Databases
 
 pytestmark = pytest.mark.databases
 
-ALL_REVISIONS = ["0001", "0002", "0003"]
+ALL_REVISIONS = ["0001", "0002", "0003", "0004"]
 
 
 @contextlib.asynccontextmanager

@@ -135,7 +135,7 @@ async def test_a_fork_has_what_branches_and_tags_reach(
     # Two commits with a tree and a file each, and the tag.
     assert pack.object_count == 7
     assert pack.storage_key.startswith("packs/forks/")
-    assert [(row.name, row.payload) for row in rows][-2:] == [
+    assert [(row.name, row.payload) for row in rows][-3:] == [
         ("RepositoryCreated", {"repository_id": fork.id, "owner_id": bob.id}),
         ("RepositoryForked", {"repository_id": fork.id, "parent_id": source.id}),
         ("ForkCreated", {"repository_id": source.id, "fork_id": fork.id}),
