@@ -17,6 +17,7 @@ Base64String = NewType("Base64String", str)
 GitRefname = NewType("GitRefname", str)
 GitSSHRemote = NewType("GitSSHRemote", str)
 BigInt = NewType("BigInt", int)
+HTML = NewType("HTML", str)
 
 _INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -113,6 +114,12 @@ SCALARS: dict[object, ScalarDefinition] = {
     GitRefname: strawberry.scalar(
         name="GitRefname",
         description="A fully qualified reference name (e.g. `refs/heads/master`).",
+        serialize=str,
+        parse_value=str,
+    ),
+    HTML: strawberry.scalar(
+        name="HTML",
+        description="A string containing HTML code. It is safe to show: it runs nothing.",
         serialize=str,
         parse_value=str,
     ),

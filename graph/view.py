@@ -21,6 +21,8 @@ def field(resolver: Callable[..., Any] | None = None, *, description: str, **opt
     if resolver is None:
         return strawberry.field(description=description, **options)
     if _needs_only_the_row(resolver):
+        if "name" in options:
+            options["graphql_name"] = options.pop("name")
         return _FieldOfRow(resolver, description=description, **options)
     # Without an override Strawberry would read the row types of the function's own annotation.
     shown = StrawberryResolver(resolver, type_override=object)

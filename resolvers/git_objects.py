@@ -174,7 +174,7 @@ async def entry_line_count(root: Parent[LocatedEntry], info: Info) -> int | None
     if root.entry.kind is not ObjectKind.BLOB:
         return None
     blob = await info.context.loaders.git.blob_by_oid.load((root.state, root.entry.oid))
-    if blob is None or blob.is_truncated or _is_binary(blob):
+    if blob is None or blob.is_truncated or is_binary(blob):
         return None
     return blob.head.count(b"\n") + (not blob.head.endswith(b"\n") and bool(blob.head))
 
@@ -241,7 +241,7 @@ def blob_byte_size(root: Parent[Located[Blob]]) -> int:
 
 
 async def blob_is_binary(root: Parent[Located[Blob]], info: Info) -> bool:
-    return _is_binary(await _content(root, info))
+    return is_binary(await _content(root, info))
 
 
 async def blob_is_truncated(root: Parent[Located[Blob]], info: Info) -> bool:
@@ -250,7 +250,7 @@ async def blob_is_truncated(root: Parent[Located[Blob]], info: Info) -> bool:
 
 async def blob_text(root: Parent[Located[Blob]], info: Info) -> str | None:
     blob = await _content(root, info)
-    return None if _is_binary(blob) else blob.head.decode("utf-8", "replace")
+    return None if is_binary(blob) else blob.head.decode("utf-8", "replace")
 
 
 def tag_name(root: Parent[Located[Tag]]) -> str:
@@ -280,7 +280,7 @@ def signature_date(root: Parent[Signature]) -> dt.datetime | None:
     return root.when
 
 
-def _is_binary(blob: Blob) -> bool:
+def is_binary(blob: Blob) -> bool:
     return b"\0" in blob.head[:_LOOKED_AT]
 
 

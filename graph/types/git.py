@@ -9,13 +9,13 @@ from strawberry import Parent
 from gitstore import objects
 from gitstore.history import HistoryQuery
 from graph.connections import Connection, Edge, PageInfo
-from graph.scalars import URI, Base64String, GitObjectID, GitTimestamp
+from graph.scalars import HTML, URI, Base64String, GitObjectID, GitTimestamp
 from graph.types.changes import Blame, ChangedFileConnection
 from graph.types.interfaces import Node, UniformResourceLocatable
 from graph.types.stars import Subscribable
 from graph.view import field, view_of
 from models import WatchState
-from resolvers import blames, changes, connections, git_objects, histories
+from resolvers import blames, changes, connections, git_objects, histories, markup
 from resolvers.arguments import OPTIONAL, After, Before, First, Last, given, page_arguments
 from resolvers.context import Info
 from resolvers.located import Located, LocatedEntry
@@ -89,6 +89,12 @@ class Blob(Node, GitObject):
 @strawberry.type(description="Represents a Git tree entry.")
 @view_of(LocatedEntry)
 class TreeEntry:
+    content_html: HTML | None = field(
+        markup.entry_html,
+        name="contentHTML",
+        description="The file for reading: GitHub-flavoured Markdown rendered, links resolved, "
+        "anything active removed; other text as it is. Null for what is no text or beyond 512 KiB.",
+    )
     extension: str | None = field(
         git_objects.entry_extension, description="The extension of the file, such as `.md`"
     )
@@ -306,8 +312,18 @@ class Commit(Node, GitObject, Subscribable, UniformResourceLocatable):
     )
     message: str = field(git_objects.message, description="The Git commit message")
     message_body: str = field(git_objects.message_body, description="The Git commit message body")
+    message_body_html: HTML = field(
+        markup.message_body_html,
+        name="messageBodyHTML",
+        description="The commit message body rendered to HTML.",
+    )
     message_headline: str = field(
         git_objects.message_headline, description="The Git commit message headline"
+    )
+    message_headline_html: HTML = field(
+        markup.message_headline_html,
+        name="messageHeadlineHTML",
+        description="The commit message headline rendered to HTML.",
     )
     parents: Connection[LazyCommit] = field(
         histories.parents, description="The parents of a commit."

@@ -9,7 +9,7 @@ from strawberry import Parent
 import models
 from graph.connections import Connection
 from graph.enums import OrderDirection, RepositoryPrivacy
-from graph.scalars import URI
+from graph.scalars import HTML, URI
 from graph.types.access_token import AccessToken
 from graph.types.email_address import EmailAddress
 from graph.types.interfaces import Actor, Node, UniformResourceLocatable
@@ -18,7 +18,7 @@ from graph.types.session import Session
 from graph.types.stars import StarredRepositoryConnection, starred_repositories
 from graph.view import field, view_of
 from models import Visibility
-from resolvers import connections, nodes, users
+from resolvers import connections, markup, nodes, users
 from resolvers.arguments import (
     OPTIONAL,
     After,
@@ -185,6 +185,11 @@ class User(Node, Actor, RepositoryOwner, UniformResourceLocatable):
         "FORBIDDEN for anybody else's. Takes the scope `user`.",
     )
     bio: str | None = field(description="The user's public profile bio.")
+    bio_html: HTML = field(
+        markup.bio_html,
+        name="bioHTML",
+        description="The user's public profile bio as HTML.",
+    )
     created_at: dt.datetime = field(
         description="Identifies the date and time when the object was created."
     )

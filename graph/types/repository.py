@@ -10,7 +10,7 @@ import models
 from gitstore.objects import GitObject as GitObjectValue
 from graph.connections import Connection, PageInfo
 from graph.enums import OrderDirection, RefOrderField
-from graph.scalars import URI, BigInt, GitObjectID, GitSSHRemote
+from graph.scalars import HTML, URI, BigInt, GitObjectID, GitSSHRemote
 from graph.types.changes import Comparison
 from graph.types.git import GitObject, TreeEntry
 from graph.types.interfaces import Node, UniformResourceLocatable
@@ -20,7 +20,17 @@ from graph.types.ref import Ref
 from graph.types.stars import Starrable, Subscribable, UserConnection
 from graph.view import field, view_of
 from models import Visibility
-from resolvers import changes, connections, git_refs, readmes, repositories, revisions, stars, users
+from resolvers import (
+    changes,
+    connections,
+    git_refs,
+    markup,
+    readmes,
+    repositories,
+    revisions,
+    stars,
+    users,
+)
 from resolvers.arguments import OPTIONAL, After, Before, First, Last, given, page_arguments
 from resolvers.context import Info
 from resolvers.listings import RefsOfRepository
@@ -179,6 +189,11 @@ class Repository(Node, Starrable, Subscribable, UniformResourceLocatable):
         "of the repository, with the scope `repo`; FORBIDDEN for others.",
     )
     description: str | None = field(description="The description of the repository.")
+    description_html: HTML = field(
+        markup.description_html,
+        name="descriptionHTML",
+        description="The description of the repository rendered to HTML.",
+    )
     disk_usage: int | None = field(
         repositories.disk_usage,
         description="The number of kilobytes this repository occupies in storage.",

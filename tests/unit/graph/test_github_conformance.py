@@ -38,6 +38,7 @@ OURS = {
     "PublicKey.databaseId",
     "PublicKey.title",
     "Repository.lastEventNumber",
+    "TreeEntry.contentHTML",
     "Repository.compare",
     "Repository.defaultBranchName",
     "Repository.readme",
