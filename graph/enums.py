@@ -10,6 +10,7 @@ import strawberry
 from gitstore.diffs import ChangeKind
 from models import Visibility, WatchState
 from resolvers.listings import Affiliation, RepositoryOrderField
+from resolvers.search import SearchType
 from services.access import Role
 from services.errors import ErrorCode
 from services.fork_sync import MergeType
@@ -182,5 +183,14 @@ _register(
         "SUBSCRIBED": "The User is notified of all conversations.",
         "UNSUBSCRIBED": "The User is only notified when participating or @mentioned.",
         "IGNORED": "The User is never notified.",
+    },
+)
+_register(
+    SearchType,
+    "SearchType",
+    "Represents the individual results of a search.",
+    {
+        "REPOSITORY": "Returns results matching repositories that the viewer may read.",
+        "USER": "Returns results matching users on this server.",
     },
 )

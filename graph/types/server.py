@@ -69,3 +69,14 @@ def metadata(info: Info) -> ServerMetadata:
         error_codes=list(ErrorCode),
         is_sign_up_enabled=info.context.op.runtime.settings.sign_ups_enabled,
     )
+
+
+@strawberry.type(description="Represents information about this server, under GitHub's name.")
+class GitHubMetadata:
+    is_password_authentication_verifiable: bool = strawberry.field(
+        description="Whether or not users are verified by password; programs need a token here."
+    )
+
+
+def meta() -> GitHubMetadata:
+    return GitHubMetadata(is_password_authentication_verifiable=False)
