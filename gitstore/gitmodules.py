@@ -10,7 +10,7 @@ import secrets
 from collections.abc import AsyncIterator, Iterable, Sequence
 
 from gitstore.errors import MissingObjects, PackRejected
-from gitstore.process import PIPE_READ_BYTES
+from gitstore.process import PIPE_READ_BYTES, GitProcesses
 from gitstore.quarantine import Quarantine
 
 MAX_VERSION_BYTES = 1024 * 1024
@@ -40,6 +40,36 @@ class GitmodulesVersion:
     settings: Sequence[tuple[str, str | None]] | None
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class SubmoduleSettings:
+    """What the file says of one submodule; bytes that are not UTF-8 are surrogates."""
+
+    name: str
+    path: str
+    url: str
+    branch: str | None
+
+
+async def read_submodules(processes: GitProcesses, content: bytes) -> list[SubmoduleSettings]:
+    """The submodules of a file that have a path and an address, by path; none of one that git
+    cannot parse. As in git, the last of several values counts, and of several names for one path
+    the first."""
+    parsed = (await _parse(processes, {"file": content}))["file"]
+    values: dict[str, dict[str, str]] = {}
+    for key, value in parsed or ():
+        section, _, rest = key.partition(".")
+        name, _, variable = rest.rpartition(".")
+        if section == "submodule" and name and value is not None:
+            values.setdefault(name, {})[variable] = value
+    by_path: dict[str, SubmoduleSettings] = {}
+    for name, each in values.items():
+        path, url = each.get("path", "").strip("/"), each.get("url")
+        if path and url:
+            found = SubmoduleSettings(name, path, url, each.get("branch"))
+            by_path.setdefault(path, found)
+    return [by_path[path] for path in sorted(by_path)]
+
+
 async def new_gitmodules(
     quarantine: Quarantine, tips: Iterable[str], known: Iterable[str], *, object_count: int
 ) -> AsyncIterator[GitmodulesVersion]:
@@ -53,7 +83,7 @@ async def new_gitmodules(
         return
     for batch in await _in_batches(quarantine, commits):
         contents = await _contents(quarantine, batch)
-        parsed = await _parse(quarantine, contents)
+        parsed = await _parse(quarantine.processes, contents)
         for oid in batch:
             yield GitmodulesVersion(commits[oid], parsed[oid])
 
@@ -148,7 +178,7 @@ async def _contents(quarantine: Quarantine, oids: Sequence[str]) -> dict[str, by
 _Parsed = dict[str, Sequence[tuple[str, str | None]] | None]
 
 
-async def _parse(quarantine: Quarantine, contents: dict[str, bytes]) -> _Parsed:
+async def _parse(processes: GitProcesses, contents: dict[str, bytes]) -> _Parsed:
     """The settings of each file, by one run of git for all; None for a file it cannot parse."""
     # Nobody can know this section's name and so pretend that his file ends where it does not. The
     # empty section after it keeps keys that stand before any section apart. A file that is whole
@@ -159,7 +189,7 @@ async def _parse(quarantine: Quarantine, contents: dict[str, bytes]) -> _Parsed:
         for oid, content in contents.items()
         if b"\0" not in content
     ]
-    completed = await quarantine.processes.run(
+    completed = await processes.run(
         ["config", "--file", "-", "--no-includes", "--list", "-z"],
         stdin=b"".join(texts),
         accept=(0, 1, 128),
@@ -168,7 +198,7 @@ async def _parse(quarantine: Quarantine, contents: dict[str, bytes]) -> _Parsed:
     if completed.returncode:
         if len(contents) > 1:
             for oid, content in contents.items():
-                parsed |= await _parse(quarantine, {oid: content})
+                parsed |= await _parse(processes, {oid: content})
         return parsed
     settings: list[tuple[str, str | None]] = []
     for entry in completed.stdout.decode("utf-8", "surrogateescape").split("\0")[:-1]:

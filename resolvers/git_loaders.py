@@ -16,6 +16,7 @@ from gitstore import blame, diffs, history
 from gitstore.blame import BlameRange
 from gitstore.cache import CachedRepository
 from gitstore.diffs import ChangedFiles, Patch, Statistics
+from gitstore.gitmodules import MAX_VERSION_BYTES, SubmoduleSettings, read_submodules
 from gitstore.history import HistoryQuery
 from gitstore.manifest import RepositoryState
 from gitstore.memory import Memory, weight_of
@@ -94,6 +95,10 @@ class GitLoaders:
         self.last_commits: DataLoader[
             tuple[RepositoryState, str, bytes], dict[bytes, str] | None
         ] = self._loader(_last_commits)
+        # By the id of a file .gitmodules.
+        self.submodules: DataLoader[ObjectKey, list[SubmoduleSettings]] = self._loader(
+            _submodules, max_batch=_MAX_TEXTS
+        )
         self.blame: DataLoader[tuple[RepositoryState, str, bytes], list[BlameRange] | None] = (
             self._loader(_BLAME)
         )
@@ -243,6 +248,18 @@ async def _patches(
         )
         found |= {(between, file): patch for file, patch in zip(files, patches, strict=True)}
     return [found[key] for key in keys]
+
+
+async def _submodules(
+    reading: GitReading, keys: Sequence[tuple[str]]
+) -> list[list[SubmoduleSettings]]:
+    blobs = await reading.blobs([oid for (oid,) in keys], MAX_VERSION_BYTES)
+    found = []
+    for (oid,) in keys:
+        blob = blobs.get(oid)
+        whole = blob is not None and not blob.is_truncated
+        found.append(await read_submodules(reading.processes, blob.head) if blob and whole else [])
+    return found
 
 
 async def _last_commits(

@@ -15,7 +15,7 @@ from graph.types.interfaces import Node, UniformResourceLocatable
 from graph.types.stars import Subscribable
 from graph.view import field, view_of
 from models import WatchState
-from resolvers import blames, changes, connections, git_objects, histories, markup
+from resolvers import blames, changes, connections, git_objects, histories, markup, submodules
 from resolvers.arguments import OPTIONAL, After, Before, First, Last, given, page_arguments
 from resolvers.context import Info
 from resolvers.located import Located, LocatedEntry
@@ -86,6 +86,40 @@ class Blob(Node, GitObject):
     )
 
 
+@strawberry.type(
+    description="A pointer to a repository at a specific revision embedded inside another "
+    "repository."
+)
+class Submodule:
+    branch: str | None = field(
+        submodules.branch,
+        description="The branch of the upstream submodule for tracking updates",
+    )
+    git_url: URI = field(
+        submodules.git_url,
+        description="The git URL of the submodule repository; a relative one is resolved.",
+    )
+    name: str = field(submodules.name, description="The name of the submodule in .gitmodules")
+    name_raw: Base64String = field(
+        submodules.name_raw,
+        description="The name of the submodule in .gitmodules (Base64-encoded)",
+    )
+    path: str = field(
+        submodules.path,
+        description="The path in the superproject that this submodule is located in",
+    )
+    path_raw: Base64String = field(
+        submodules.path_raw,
+        description="The path in the superproject that this submodule is located in "
+        "(Base64-encoded)",
+    )
+    subproject_commit_oid: GitObjectID | None = field(
+        submodules.subproject_commit_oid,
+        description="The commit revision of the subproject repository being tracked by the "
+        "submodule",
+    )
+
+
 @strawberry.type(description="Represents a Git tree entry.")
 @view_of(LocatedEntry)
 class TreeEntry:
@@ -130,6 +164,11 @@ class TreeEntry:
     size: int = field(
         git_objects.entry_size,
         description="Entry byte size; 0 for folders and submodules.",
+    )
+    submodule: Submodule | None = field(
+        submodules.of_entry,
+        description="If the TreeEntry is for a directory occupied by a submodule project, this "
+        "returns the corresponding submodule",
     )
     type: str = field(
         git_objects.entry_type,
@@ -327,6 +366,10 @@ class Commit(Node, GitObject, Subscribable, UniformResourceLocatable):
     )
     parents: Connection[LazyCommit] = field(
         histories.parents, description="The parents of a commit."
+    )
+    submodules: Connection[Submodule] = field(
+        submodules.of_commit,
+        description="Returns a list of all submodules in this repository as of this Commit.",
     )
     tree: Tree = field(git_objects.commit_tree, description="Commit's root Tree")
     tree_resource_path: URI = field(

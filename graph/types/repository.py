@@ -12,7 +12,7 @@ from graph.connections import Connection, PageInfo
 from graph.enums import OrderDirection, RefOrderField
 from graph.scalars import HTML, URI, BigInt, GitObjectID, GitSSHRemote
 from graph.types.changes import Comparison
-from graph.types.git import GitObject, TreeEntry
+from graph.types.git import GitObject, Submodule, TreeEntry
 from graph.types.interfaces import Node, UniformResourceLocatable
 from graph.types.keys import DeployKey
 from graph.types.owner import RepositoryOwner, User
@@ -29,6 +29,7 @@ from resolvers import (
     repositories,
     revisions,
     stars,
+    submodules,
     users,
 )
 from resolvers.arguments import OPTIONAL, After, Before, First, Last, given, page_arguments
@@ -304,6 +305,11 @@ class Repository(Node, Starrable, Subscribable, UniformResourceLocatable):
     )
     ssh_url: GitSSHRemote = field(
         repositories.shown(repositories.ssh_url), description="The SSH URL to clone this repository"
+    )
+    submodules: Connection[Submodule] = field(
+        submodules.of_repository,
+        description="Returns a list of all submodules in this repository parsed from the "
+        ".gitmodules file as of the default branch's HEAD commit.",
     )
     updated_at: dt.datetime = field(
         description="Identifies the date and time when the object was last updated."
