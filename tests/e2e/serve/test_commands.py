@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.hub import Hub, run_och
+from tests.support.hub import ROOT, Hub, run_och
+
+# Those of tests/unit/models/test_migrations.py; here it is about the commands.
+REVISIONS = sorted(
+    path.name[:4] for path in (ROOT / "models/migrations/versions").glob("[0-9]*.py")
+)
 
 
 def outcome(folder: Path, *arguments: str, stdin: str | None = None) -> tuple[int, str, str]:
@@ -15,7 +20,11 @@ def outcome(folder: Path, *arguments: str, stdin: str | None = None) -> tuple[in
 
 @pytest.fixture
 def migrated(tmp_path: Path) -> Path:
-    assert outcome(tmp_path, "migrate") == (0, "applied 0001\napplied 0002\n", "")
+    assert outcome(tmp_path, "migrate") == (
+        0,
+        "".join(f"applied {each}\n" for each in REVISIONS),
+        "",
+    )
     return tmp_path
 
 
@@ -39,7 +48,7 @@ def test_migrate_twice(migrated: Path) -> None:
 def test_commands_want_a_migrated_database(tmp_path: Path, arguments: list[str]) -> None:
     code, out, error = outcome(tmp_path, *arguments)
     assert (code, out) == (78, "")
-    assert error == "och: the database lacks 2 migrations; run: och migrate\n"
+    assert error == f"och: the database lacks {len(REVISIONS)} migrations; run: och migrate\n"
 
 
 @pytest.mark.parametrize("part", ["web", "sshd", "worker", "beat"])
@@ -56,7 +65,7 @@ def test_parts_alone_want_a_redis(migrated: Path, part: str) -> None:
 def test_parts_alone_want_a_migrated_database(tmp_path: Path, part: str, redis_url: str) -> None:
     done = run_och(tmp_path, part, more={"OCH_REDIS_URL": redis_url})
     assert (done.returncode, done.stdout) == (78, "")
-    assert done.stderr == "och: the database lacks 2 migrations; run: och migrate\n"
+    assert done.stderr == f"och: the database lacks {len(REVISIONS)} migrations; run: och migrate\n"
 
 
 def test_accounts_credentials_and_repositories(migrated: Path) -> None:
@@ -173,7 +182,7 @@ def test_doctor_tells_faults_with_their_cures(tmp_path: Path) -> None:
         "       cure: correct or unset these environment variables",
     ]
     assert lines[3:5] == [
-        "FAULT  migrations: the database lacks 2 migrations",
+        f"FAULT  migrations: the database lacks {len(REVISIONS)} migrations",
         "       cure: run: och migrate",
     ]
     assert lines[5].startswith("FAULT  redis: does not answer: ")
