@@ -40,3 +40,11 @@ class GraphContext(RequestContext):
         """A subscription has no end of its own."""
         if self.deadline is not None:
             self.deadline.reschedule(None)
+
+    async def begin_delivery(self, seconds: float) -> None:
+        """An event is about to be shown, which may take so long, until ``allow_any_time``, and
+        costs what the selection does beyond one point. Raises RateLimited."""
+        await self.charge.pay_for(self.op, self.charge.cost)
+        if self.deadline is not None:
+            self.allowed_seconds = seconds
+            self.deadline.reschedule(asyncio.get_running_loop().time() + seconds)

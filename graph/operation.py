@@ -85,6 +85,8 @@ async def stream_operation(
             async with aclosing(results):
                 async for result in results:
                     assert isinstance(result, PreExecutionError | ExecutionResult)
+                    # A client that reads slowly takes no time of the server's.
+                    context.allow_any_time()
                     errors = format_errors(_as_graphql(result.errors or ()), context.op)
                     is_over = result.data is None and not any("path" in each for each in errors)
                     if errors and (isinstance(result, PreExecutionError) or is_over):

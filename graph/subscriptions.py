@@ -1,10 +1,12 @@
 """The subscription root: what clients are told as it happens, over a WebSocket."""
 
 from collections.abc import AsyncGenerator
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import strawberry
 
+from graph.context import GraphContext
+from graph.limits import DEADLINE_SECONDS
 from graph.scalars import BigInt
 from graph.types.event import RepositoryEvent
 from graph.view import subscription
@@ -29,6 +31,7 @@ async def repository_events(
     after: EventsAfter = OPTIONAL,
 ) -> AsyncGenerator[Any, None]:
     async for event in events.of_repository(info, repository_id, given(after)):
+        await cast(GraphContext, info.context).begin_delivery(DEADLINE_SECONDS)
         yield event
 
 

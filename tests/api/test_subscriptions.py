@@ -699,3 +699,49 @@ async def test_a_subscription_by_post_is_told_where_to_go(
         "message": "a subscription is asked over a WebSocket at this address, with the subprotocol "
         "graphql-transport-ws",
     }
+
+
+async def test_a_delivery_that_takes_too_long_ends_the_subscription(
+    runtime: Runtime, port: int, ann: User, demo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("graph.subscriptions.DEADLINE_SECONDS", 0.3)
+
+    async def never(*_: object) -> dict[int, object]:
+        await asyncio.sleep(30)
+        return {}
+
+    async with acknowledged(port) as client:
+        subscription = await client.subscribe(EVENTS, {"id": node_id(demo)})
+        await until_heard(runtime)
+        await asyncio.sleep(0.5)  # waiting for an event takes as long as it takes
+        monkeypatch.setattr("resolvers.loaders._owners", never)
+        await describe(acting(runtime, ann), demo, "slow")
+        error = await client.error(subscription)
+        assert error["type"] == "RESOURCE_LIMITS_EXCEEDED"
+        assert error["message"].startswith("the request took longer than 0.3 seconds")
+        await until_heard(runtime, 0)
+
+
+async def test_a_delivery_costs_what_its_selection_does_beyond_a_point(
+    runtime: Runtime, port: int, ann: User, demo: Repository, ask: GraphQLClient
+) -> None:
+    token = (await make_token(runtime, ann, "repo")).token
+    dear = """subscription($id: ID!) { repositoryEvents(repositoryId: $id) { number repository {
+      refs(refPrefix: "refs/heads/", first: 100) { nodes { repository {
+        refs(refPrefix: "refs/heads/", first: 1) { nodes { name } } } } } } } }"""
+
+    async def used() -> int:
+        answer = await ask("{ rateLimit { used } }", token=token)
+        points: int = answer.data["rateLimit"]["used"]
+        return points
+
+    async with acknowledged(port, token) as client:
+        cheap_one = await client.subscribe(EVENTS, {"id": node_id(demo)})
+        dear_one = await client.subscribe(dear, {"id": node_id(demo)})
+        await until_heard(runtime, 2)
+        before = await used()
+        for text in ("one", "two", "three"):
+            await describe(acting(runtime, ann), demo, text)
+            await client.data(cheap_one)
+            await client.data(dear_one)
+        assert await used() - before == 3 * 1 + 1  # the last one is this question itself
