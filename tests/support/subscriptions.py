@@ -11,6 +11,19 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
+from models import Repository
+from resolvers import ids
+from resolvers.ids import IdKind
+from services.runtime import Runtime
+
+EVENTS = """subscription($id: ID!, $after: BigInt) {
+  repositoryEvents(repositoryId: $id, after: $after) {
+    __typename number actor { login } repository { nameWithOwner description }
+    ... on RepositoryUpdatedEvent { changedFields }
+    ... on RepositoryForkedEvent { fork { nameWithOwner } }
+    ... on CollaboratorAddedEvent { permission user { login } }
+  }
+}"""
 PROTOCOL = Subprotocol("graphql-transport-ws")
 _SECONDS = 20
 
@@ -110,3 +123,14 @@ async def acknowledged(
         await client.send({"type": "connection_init", "payload": payload})
         assert await client.receive() == {"type": "connection_ack"}
         yield client
+
+
+def node_id(repository: Repository) -> str:
+    return ids.encode(IdKind.REPOSITORY, repository.id)
+
+
+async def until_heard(runtime: Runtime, listeners: int = 1) -> None:
+    """Wait until so many subscriptions have begun to listen."""
+    async with asyncio.timeout(10):
+        while runtime.feed.listeners != listeners:
+            await asyncio.sleep(0.01)

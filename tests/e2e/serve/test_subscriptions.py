@@ -167,7 +167,6 @@ async def test_delivery_goes_on_without_redis(tmp_path: Path, project: GitReposi
         demo = repository_of(hub, token, "ann/demo")
         hub.settings = {"OCH_REDIS_URL": nowhere}
         with second_web_process(hub) as port:
-            await asyncio.sleep(0)
             async with asyncio.timeout(60):
                 while True:
                     with contextlib.suppress(OSError):

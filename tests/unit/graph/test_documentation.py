@@ -6,7 +6,7 @@ from pathlib import Path
 from graph import charging, errors, limits, websocket
 from resolvers import events
 from resolvers.pagination import MAX_PAGE_SIZE
-from services import event_feed
+from services import event_feed, markup
 from services.errors import ErrorCode
 from services.settings import ServiceSettings
 
@@ -62,6 +62,8 @@ def test_limits() -> None:
         f"close the socket within {websocket.CREDENTIAL_CHECKED_EVERY_SECONDS:.0f} seconds",
         f"every {events.JUDGED_EVERY_SECONDS:.0f} seconds in between",
         f"{event_feed.MAX_BEHIND} events wait",
+        f"larger than {markup.MAX_BYTES // 1024} KiB",
+        f"{markup._MAX_DEPTH} deep",
     ):
         assert stated_elsewhere in PAGE
     assert charging.ANONYMOUS_FRACTION == 10

@@ -5,7 +5,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from services import markup
 from services.markup import Place, render_markdown, render_text
 
 PLACE = Place("/ann/demo", "abc", "docs")
@@ -206,7 +205,3 @@ def test_addresses_in_plain_text() -> None:
         f'&lt;ok&gt; (<a href="http://b.example/x" {REL}>http://b.example/x</a>).'
     )
     assert render_text("https://") == "https://"
-
-
-def test_the_limit_is_documented_size() -> None:
-    assert markup.MAX_BYTES == 512 * 1024
